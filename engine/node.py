@@ -1,0 +1,99 @@
+"""The base class of every node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, ClassVar, Protocol
+
+from engine.clock import Clock
+from engine.spec import NodeSpec, read_spec
+
+
+class Timer(Protocol):
+    """A pending call; `cancel()` may be called at any time, also twice."""
+
+    def cancel(self) -> None: ...
+
+
+class Timers(Protocol):
+    """What a host offers to its nodes for calling themselves later."""
+
+    def schedule(self, node: Node, handler: str, delay_s: float, period_s: float, data: Any) -> Timer: ...
+
+
+class Node:
+    """A unit of logic: declared parameters, inputs, outputs and state, and one handler per input.
+
+    Handlers (`on_<input>(self, message)`) are synchronous. Calling an output puts a message in the host's outbox; it is
+    delivered after the handler has returned, and dropped if the handler raises. A subclass may also define
+
+    - `start(self)`, called once before the first message, and `stop(self)`, once after the last;
+    - `input_stale(self, name, action)`, `input_recovered(self, name)`, `input_closed(self, name)`: what became of an input;
+    - `async def run(self)`, which makes it a driver: it owns one connection to the outside;
+    - `def history(self)`, which makes it a history: an iterator of (time_ns, message), in order of time.
+
+    `__init__` is not overridden: what a node needs is declared, or set up in `start`.
+    """
+
+    spec: ClassVar[NodeSpec]
+    state_version: ClassVar[int] = 1
+    stale_actions: ClassVar[Mapping[str, str]] = {}
+    """Actions that `on_stale` may name for this node's inputs, each with its meaning."""
+
+    id: str
+    clock: Clock
+    random: Random
+    run_dir: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.spec = read_spec(cls)
+
+    def __init__(
+        self, id: str, params: Mapping[str, Any], clock: Clock, random: Random, timers: Timers, run_dir: str = "."
+    ) -> None:
+        self.id = id
+        self.clock = clock
+        self.random = random
+        self.run_dir = run_dir
+        self._timers = timers
+        for name, param in self.spec.params.items():
+            setattr(self, name, params[name] if name in params else param.default)
+        for name, field in self.spec.state.items():
+            setattr(self, name, field.fresh())
+
+    def start(self) -> None:
+        """Prepare for the first message."""
+
+    def stop(self) -> None:
+        """Send and release what is left; called once, after the last message."""
+
+    def input_stale(self, name: str, action: str) -> None:
+        """Take note that input `name` has been silent for its declared time; `action` is what the topology asks for."""
+
+    def input_recovered(self, name: str) -> None:
+        """Take note that input `name` speaks again; called before the handler of its message."""
+
+    def input_closed(self, name: str) -> None:
+        """Take note that nothing more will come on input `name`."""
+
+    def every(self, seconds: float, handler: Callable[[], None]) -> Timer:
+        """Call `handler`, a method of this node, each `seconds`, first after one period."""
+        return self._timers.schedule(self, handler.__name__, seconds, seconds, None)
+
+    def after(self, seconds: float, handler: Callable[..., None], data: Any = None) -> Timer:
+        """Call `handler`, a method of this node, once in `seconds`; with `data` as its argument unless that is None."""
+        return self._timers.schedule(self, handler.__name__, seconds, 0.0, data)
+
+    def migrate(self, version: int, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return journaled `fields` of an older `state_version` in today's form; refuse by raising ValueError."""
+        raise ValueError(
+            f"state of {self.id!r} was written by version {version}, this is version {self.state_version}, and "
+            f"{type(self).__name__} has no migrate()"
+        )
+
+    @property
+    def now_ns(self) -> int:
+        """The clock's time in ns, constant within a handler."""
+        return self.clock.now_ns

@@ -1,0 +1,92 @@
+"""Node types by name: `models.glft` is the Node class in `<package>/models/glft.py`.
+
+Packages announce themselves under the entry point group `pipeline.nodes`, whose value is the name of the package that
+holds the node files. Only what a topology names is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import entry_points
+
+from engine.errors import PipelineError
+from engine.node import Node
+
+
+class UnknownType(PipelineError):
+    """No installed package has a node of this name."""
+
+
+class BrokenType(PipelineError):
+    """The node's file exists, but cannot be imported or holds no node."""
+
+
+@cache
+def packages() -> tuple[str, ...]:
+    """Return the packages that hold nodes, sorted by name."""
+    return tuple(sorted({entry.value for entry in entry_points(group="pipeline.nodes")}))
+
+
+@cache
+def node_class(name: str) -> type[Node]:
+    """Return the class of node type `name`; raise UnknownType or BrokenType."""
+    found = [package for package in packages() if _has_module(package, name)]
+    if not found:
+        raise UnknownType(f"no node type {name!r} in the installed packages ({', '.join(packages()) or 'none'})")
+    if len(found) > 1:
+        raise BrokenType(f"node type {name!r} is in several packages: {', '.join(found)}; uninstall or rename one")
+    return _class_in(f"{found[0]}.{name}", name)
+
+
+def node_types() -> Iterator[str]:
+    """Yield the names of all node types, sorted; imports every node file."""
+    names: set[str] = set()
+    for package in packages():
+        root = importlib.import_module(package)
+        for module in pkgutil.walk_packages(root.__path__, f"{package}."):
+            parts = module.name.split(".")[1:]
+            if module.ispkg or any(part.startswith("_") for part in parts):
+                continue
+            if _nodes_in(module.name):
+                names.add(".".join(parts))
+    yield from sorted(names)
+
+
+def type_name(cls: type[Node]) -> str:
+    """Return the name under which a topology uses this class."""
+    return cls.__module__.split(".", 1)[-1]
+
+
+def _has_module(package: str, name: str) -> bool:
+    if any(not part.isidentifier() or part.startswith("_") for part in name.split(".")):
+        return False
+    try:
+        return importlib.util.find_spec(f"{package}.{name}") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _nodes_in(module_name: str) -> list[type[Node]]:
+    module = importlib.import_module(module_name)
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Node) and value.__module__ == module_name
+    ]
+
+
+def _class_in(module_name: str, name: str) -> type[Node]:
+    try:
+        classes = _nodes_in(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and not error.name.startswith(module_name.split(".", maxsplit=1)[0]):
+            raise BrokenType(f"node type {name!r} needs the package {error.name!r}, which is not installed") from None
+        raise
+    if len(classes) != 1:
+        found = ", ".join(cls.__name__ for cls in classes) or "none"
+        raise BrokenType(f"{module_name} must hold exactly one node class, found {found}")
+    return classes[0]

@@ -1,0 +1,271 @@
+"""The host: it holds nodes, delivers what they send, and calls them when time has come.
+
+A message that a node sends goes to the host's outbox and is delivered, first in, first out, after the handler has
+returned; what a failing handler has sent is dropped. A graph with loops therefore never re-enters a node.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from engine.clock import Clock, seconds_to_ns
+from engine.errors import Instruction, NodeFailed
+from engine.message import Message
+from engine.node import Node
+
+Reader = Callable[[Any], None]
+
+
+class Port:
+    """One output of one node while it runs: who reads it, and how much has gone through."""
+
+    __slots__ = ("closed", "message", "name", "node", "readers", "sent", "targets")
+
+    def __init__(self, node: str, name: str, message: type[Message]) -> None:
+        self.node = node
+        self.name = name
+        self.message = message
+        self.targets: tuple[tuple[Node, str], ...] = ()
+        self.readers: tuple[Reader, ...] = ()
+        self.sent = 0
+        self.closed = False
+
+
+class PendingCall:
+    """A timer of a node: calls `handler` at `due_ns`, and again each `period_ns` when that is above 0."""
+
+    __slots__ = ("cancelled", "cause", "data", "due_ns", "handler", "node", "period_ns", "serial")
+
+    def __init__(self, node: Node, handler: str, due_ns: int, period_ns: int, data: Any, serial: int) -> None:
+        self.node = node
+        self.handler = handler
+        self.due_ns = due_ns
+        self.period_ns = period_ns
+        self.data = data
+        self.serial = serial
+        self.cause = 0
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def fire(self, host: Host) -> None:
+        if self.period_ns:
+            host.push(self, self.due_ns + self.period_ns)
+        host.call(self.node, self.handler, () if self.data is None else (self.data,), self.cause)
+
+    def __lt__(self, other: PendingCall) -> bool:
+        return (self.due_ns, self.serial) < (other.due_ns, other.serial)
+
+
+class Watch(PendingCall):
+    """Tells a node when one of its inputs has been silent for too long, and when it speaks again."""
+
+    __slots__ = ("action", "after_ns", "input", "last_ns", "stale")
+
+    def __init__(self, node: Node, input: str, after_ns: int, action: str) -> None:
+        super().__init__(node, "input_stale", 0, 0, None, 0)
+        self.input = input
+        self.after_ns = after_ns
+        self.action = action
+        self.last_ns = 0
+        self.stale = False
+
+    def reader(self, clock: Clock, handler: Reader, host: Host) -> Reader:
+        """Return the input's handler with a note of the time around it."""
+
+        def read(message: Message) -> None:
+            self.last_ns = clock.now_ns
+            if self.stale:
+                self.stale = False
+                self.node.input_recovered(self.input)
+                host.push(self, self.last_ns + self.after_ns)
+            handler(message)
+
+        return read
+
+    def fire(self, host: Host) -> None:
+        deadline = self.last_ns + self.after_ns
+        if deadline > self.due_ns:
+            host.push(self, deadline)
+            return
+        self.stale = True
+        host.call(self.node, "input_stale", (self.input, self.action))
+
+
+class Host:
+    """Run a set of nodes in this process.
+
+    `event` counts what the host has handled: it is the id of the message or call being handled now, and the cause of
+    all that is sent meanwhile. Readers of a port are called in the order in which they were joined.
+    """
+
+    def __init__(self, clock: Clock, seed: int = 0, run_dir: str = ".") -> None:
+        self.clock = clock
+        self.seed = seed
+        self.run_dir = run_dir
+        self.nodes: dict[str, Node] = {}
+        self.ports: dict[tuple[str, str], Port] = {}
+        self.watches: list[Watch] = []
+        self.event = 0
+        self.outbox: list[tuple[Port, Message, int]] = []
+        self.calls: list[PendingCall] = []
+        self.failed: set[str] = set()
+        self._serial = 0
+
+    # --- building ---------------------------------------------------------------------------------------------
+
+    def add(self, node_id: str, cls: type[Node], params: dict[str, Any]) -> Node:
+        """Make a node and its output ports. Its chance is a stream of its own, from the seed and its id."""
+        node = cls(node_id, params, self.clock, Random(f"{self.seed}:{node_id}"), self, self.run_dir)
+        self.nodes[node_id] = node
+        for name, out in cls.spec.outputs.items():
+            port = Port(node_id, name, out.message)
+            self.ports[node_id, name] = port
+            setattr(node, name, self._sender(port))
+        return node
+
+    def wire(self, source: tuple[str, str], target: tuple[str, str], on_stale: tuple[float, str] | None = None) -> None:
+        """Join an output to an input; with `on_stale` = (seconds, action) the node is told when the input is silent."""
+        node = self.nodes[target[0]]
+        port = self.ports[source]
+        reader: Reader = getattr(node, f"on_{target[1]}")
+        if on_stale is not None:
+            watch = self._watch(node, target[1], on_stale)
+            reader = watch.reader(self.clock, reader, self)
+        port.targets = (*port.targets, (node, target[1]))
+        port.readers = (*port.readers, reader)
+
+    def _watch(self, node: Node, input: str, on_stale: tuple[float, str]) -> Watch:
+        # Several writers of one input share its watch: the input is silent when all of them are.
+        for watch in self.watches:
+            if watch.node is node and watch.input == input:
+                return watch
+        watch = Watch(node, input, seconds_to_ns(on_stale[0]), on_stale[1])
+        self.watches.append(watch)
+        return watch
+
+    def _sender(self, port: Port) -> Callable[..., None]:
+        """Return the function behind `self.<output>(...)`."""
+        return make_sender(port, self.outbox.append, self)
+
+    # --- timers -----------------------------------------------------------------------------------------------
+
+    def schedule(self, node: Node, handler: str, delay_s: float, period_s: float, data: Any) -> PendingCall:
+        """Call a method of `node` in `delay_s`; see `Node.after` and `Node.every`."""
+        if not 0 <= delay_s < math.inf:
+            raise ValueError(f"node {node.id!r} asks to be called in {delay_s} s; a delay is finite and not negative")
+        call = PendingCall(node, handler, 0, seconds_to_ns(period_s), data, 0)
+        call.cause = self.event
+        self.push(call, self.clock.now_ns + seconds_to_ns(delay_s))
+        return call
+
+    def push(self, call: PendingCall, due_ns: int) -> None:
+        """Put a call on the list; calls of the same time are made in the order in which they were put there."""
+        self._serial += 1
+        call.serial = self._serial
+        call.due_ns = due_ns
+        heapq.heappush(self.calls, call)
+
+    def call_due(self, until_ns: int) -> None:
+        """Make every call that is due before `until_ns`, in order of time, moving the clock along."""
+        calls = self.calls
+        while calls and calls[0].due_ns < until_ns:
+            call = heapq.heappop(calls)
+            if not call.cancelled and call.node.id not in self.failed:
+                self.clock.now_ns = call.due_ns
+                call.fire(self)
+
+    # --- running ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start every node in order, delivering after each what it sends."""
+        for watch in self.watches:
+            watch.last_ns = self.clock.now_ns
+            self.push(watch, self.clock.now_ns + watch.after_ns)
+        for node in self.nodes.values():
+            self.call(node, "start", ())
+
+    def inject(self, port: Port, message: Message) -> None:
+        """Send `message` from `port` as an event without a cause, and deliver all that follows from it."""
+        self.outbox.append((port, message, 0))
+        self.deliver()
+
+    def close(self, node_id: str) -> None:
+        """Tell the readers of a node that nothing more comes from it."""
+        for port in self.ports.values():
+            if port.node == node_id and not port.closed:
+                port.closed = True
+                for reader, input in port.targets:
+                    self.call(reader, "input_closed", (input,))
+
+    def call(self, node: Node, handler: str, arguments: tuple[Any, ...], cause: int = 0) -> None:
+        """Call one method of a node as an event of its own, then deliver all that follows from it."""
+        if node.id in self.failed:
+            return
+        self.event += 1
+        mark = len(self.outbox)
+        try:
+            getattr(node, handler)(*arguments)
+        except Exception as error:
+            del self.outbox[mark:]
+            raise self._failure(node, handler, error) from error
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Deliver the outbox until nothing is left in it."""
+        outbox = self.outbox
+        done = position = 0
+        try:
+            for port, message, _ in outbox:
+                done += 1
+                port.sent += 1
+                self.event += 1
+                position = 0
+                for read in port.readers:
+                    read(message)
+                    position += 1
+        except Exception as error:
+            node, input = port.targets[position]
+            # Only what the failing handler sent is dropped; what others sent before is still to be delivered.
+            self.outbox[:] = [sent for sent in outbox[done:] if sent[2] != self.event or sent[0].node != node.id]
+            raise self._failure(node, f"on_{input}", error) from error
+        outbox.clear()
+
+    def _failure(self, node: Node, handler: str, error: Exception) -> Exception:
+        # An instruction is for whoever runs the host; anything else ends the node.
+        if isinstance(error, Instruction | NodeFailed):
+            return error
+        self.failed.add(node.id)
+        for port in self.ports.values():
+            kept = [i for i, target in enumerate(port.targets) if target[0] is not node]
+            port.readers = tuple(port.readers[i] for i in kept)
+            port.targets = tuple(port.targets[i] for i in kept)
+        return NodeFailed(node.id, handler, error)
+
+
+def make_sender(port: Port, append: Callable[[Any], None], host: Host) -> Callable[..., None]:
+    """Compile the function that sends from a port: `send(field=...)`, or `send.whole(message)`.
+
+    It is compiled for each port because a generic `**fields` costs more than all the rest of a hop.
+    """
+    message = port.message
+    fields = message.__struct_fields__
+    defaults = dict(zip(reversed(fields), reversed(message.__struct_defaults__), strict=False))
+    arguments = ", ".join(f"{name}=default_{name}" if name in defaults else name for name in fields)
+    captured = "".join(f", default_{name}" for name in defaults)
+    source = (
+        f"def make(port, append, host, message{captured}):\n"
+        f"    def send({arguments}):\n"
+        f"        append((port, message({', '.join(fields)}), host.event))\n"
+        f"    return send\n"
+    )
+    scope: dict[str, Any] = {}
+    exec(source, scope)
+    send: Callable[..., None] = scope["make"](port, append, host, message, *defaults.values())
+    send.whole = lambda message: append((port, message, host.event))  # type: ignore[attr-defined]
+    return send

@@ -1,0 +1,70 @@
+"""Bytes of messages: the only file that names the encoding."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from engine.message import Message
+
+_JSON = msgspec.json.Encoder(order="deterministic")
+_MSGPACK = msgspec.msgpack.Encoder(order="deterministic")
+
+
+@cache
+def encoder(kind: type[Message]) -> Callable[[Message], bytes]:
+    """Return the function that encodes messages of this type.
+
+    MessagePack cannot carry integers beyond 64 bits, which amounts on a chain are; a type with an `int` field therefore
+    falls back to JSON for a message that does not fit. The first byte tells the two apart: JSON's is `[`.
+    """
+    pack, text = _MSGPACK.encode, _JSON.encode
+    if not _has_int(kind, set()):
+        return pack
+
+    def encode(message: Message) -> bytes:
+        try:
+            return pack(message)
+        except OverflowError:
+            return text(message)
+
+    return encode
+
+
+@cache
+def decoder(kind: type[Message]) -> Callable[[bytes], Any]:
+    """Return the function that decodes messages of this type; it raises msgspec.DecodeError on anything else."""
+    unpack, parse = msgspec.msgpack.Decoder(kind).decode, msgspec.json.Decoder(kind).decode
+    if not _has_int(kind, set()):
+        return unpack
+
+    def decode(data: bytes) -> Any:
+        return parse(data) if data[:1] == b"[" else unpack(data)
+
+    return decode
+
+
+def encode_state(fields: dict[str, Any]) -> bytes:
+    """Encode declared state as JSON (integers of any size)."""
+    return _JSON.encode(fields)
+
+
+def decode_state(data: bytes, types: dict[str, Any]) -> dict[str, Any]:
+    """Decode declared state; `types` maps each field to its annotation."""
+    raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    return {name: msgspec.json.decode(value, type=types.get(name, Any)) for name, value in raw.items()}
+
+
+def _has_int(kind: Any, seen: set[Any]) -> bool:
+    if kind is int:
+        return True
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if kind in seen:
+            return False
+        seen.add(kind)
+        return any(_has_int(hint, seen) for hint in typing.get_type_hints(kind).values())
+    return any(_has_int(part, seen) for part in typing.get_args(kind))
