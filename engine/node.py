@@ -29,7 +29,7 @@ class Node:
     delivered after the handler has returned, and dropped if the handler raises. A subclass may also define
 
     - `start(self)`, called once before the first message, and `stop(self)`, once after the last;
-    - `input_stale(self, name, action)`, `input_recovered(self, name)`, `input_closed(self, name)`: what became of an input;
+    - `input_stale(self, name, action)`, `input_recovered(self, name)`, `input_closed(self, name)`;
     - `async def run(self)`, which makes it a driver: it owns one connection to the outside;
     - `def history(self)`, which makes it a history: an iterator of (time_ns, message), in order of time.
 
@@ -50,7 +50,7 @@ class Node:
         super().__init_subclass__(**kwargs)
         cls.spec = read_spec(cls)
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self, id: str, params: Mapping[str, Any], clock: Clock, random: Random, timers: Timers, run_dir: str = "."
     ) -> None:
         self.id = id
@@ -59,7 +59,7 @@ class Node:
         self.run_dir = run_dir
         self._timers = timers
         for name, param in self.spec.params.items():
-            setattr(self, name, params[name] if name in params else param.default)
+            setattr(self, name, params.get(name, param.default))
         for name, field in self.spec.state.items():
             setattr(self, name, field.fresh())
 

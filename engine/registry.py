@@ -42,6 +42,18 @@ def node_class(name: str) -> type[Node]:
     return _class_in(f"{found[0]}.{name}", name)
 
 
+def type_names() -> Iterator[str]:
+    """Yield what may be the name of a node type, from file names alone, sorted; imports packages but no node file."""
+    names: set[str] = set()
+    for package in packages():
+        root = importlib.import_module(package)
+        for module in pkgutil.walk_packages(root.__path__, f"{package}."):
+            parts = module.name.split(".")[1:]
+            if not module.ispkg and not any(part.startswith("_") for part in parts):
+                names.add(".".join(parts))
+    yield from sorted(names)
+
+
 def node_types() -> Iterator[str]:
     """Yield the names of all node types, sorted; imports every node file."""
     names: set[str] = set()
@@ -86,7 +98,9 @@ def _class_in(module_name: str, name: str) -> type[Node]:
         if error.name and not error.name.startswith(module_name.split(".", maxsplit=1)[0]):
             raise BrokenType(f"node type {name!r} needs the package {error.name!r}, which is not installed") from None
         raise
+    if not classes:
+        raise UnknownType(f"{module_name} holds no node class, so {name!r} is no node type")
     if len(classes) != 1:
-        found = ", ".join(cls.__name__ for cls in classes) or "none"
+        found = ", ".join(cls.__name__ for cls in classes)
         raise BrokenType(f"{module_name} must hold exactly one node class, found {found}")
     return classes[0]

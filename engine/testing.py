@@ -21,9 +21,8 @@ class NodeUnderTest:
         self.host = host
         self.node = node
         self.sent: list[tuple[str, Message]] = []
-        for (_, name), port in host.ports.items():
-            port.readers = (self._collector(name),)
-            port.targets = ((node, name),)
+        for source in host.ports:
+            host.tap(source, self._collector(source[1]))
         self.started = self._after(host.start)
 
     def _collector(self, name: str) -> Any:

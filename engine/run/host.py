@@ -21,9 +21,13 @@ Reader = Callable[[Any], None]
 
 
 class Port:
-    """One output of one node while it runs: who reads it, and how much has gone through."""
+    """One output of one node while it runs: who reads it, and how much has gone through.
 
-    __slots__ = ("closed", "message", "name", "node", "readers", "sent", "targets")
+    (`node`, `name`, sequence) is the id of a message, and `sent` the sequence of the last one delivered. A node's
+    timers and other calls are counted the same way, on a port of their own that nobody reads.
+    """
+
+    __slots__ = ("closed", "message", "name", "node", "owners", "read", "readers", "sent", "targets")
 
     def __init__(self, node: str, name: str, message: type[Message]) -> None:
         self.node = node
@@ -31,23 +35,57 @@ class Port:
         self.message = message
         self.targets: tuple[tuple[Node, str], ...] = ()
         self.readers: tuple[Reader, ...] = ()
+        self.owners: tuple[Node | None, ...] = ()
+        self.read: Reader = _nobody
         self.sent = 0
         self.closed = False
+
+    def join(self, reader: Reader, owner: Node | None) -> None:
+        """Add a reader: an input's handler of `owner`, or a tap. One reader is called directly, the common case."""
+        self.readers, self.owners = (*self.readers, reader), (*self.owners, owner)
+        self.read = reader if len(self.readers) == 1 else _fan_out(self.readers)
+
+    def part(self, owner: Node) -> None:
+        """Take away the readers of `owner`."""
+        kept = [(reader, of) for reader, of in zip(self.readers, self.owners, strict=True) if of is not owner]
+        self.readers, self.owners, self.read = (), (), _nobody
+        self.targets = tuple(target for target in self.targets if target[0] is not owner)
+        for reader, of in kept:
+            self.join(reader, of)
+
+
+def _nobody(message: Message) -> None:
+    pass
+
+
+def _fan_out(readers: tuple[Reader, ...]) -> Reader:
+    def read(message: Message) -> None:
+        for each in readers:
+            each(message)
+
+    return read
+
+
+OUTSIDE = Port("", "", Message)
+"""The cause of what comes from outside: a history's row, a start, a stop."""
 
 
 class PendingCall:
     """A timer of a node: calls `handler` at `due_ns`, and again each `period_ns` when that is above 0."""
 
-    __slots__ = ("cancelled", "cause", "data", "due_ns", "handler", "node", "period_ns", "serial")
+    __slots__ = ("cancelled", "cause", "cause_number", "data", "due_ns", "handler", "node", "period_ns", "serial")
 
-    def __init__(self, node: Node, handler: str, due_ns: int, period_ns: int, data: Any, serial: int) -> None:
+    def __init__(  # noqa: PLR0917
+        self, node: Node, handler: str, due_ns: int, period_ns: int, data: Any, serial: int
+    ) -> None:
         self.node = node
         self.handler = handler
         self.due_ns = due_ns
         self.period_ns = period_ns
         self.data = data
         self.serial = serial
-        self.cause = 0
+        self.cause: Port = OUTSIDE
+        self.cause_number = 0
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -56,7 +94,8 @@ class PendingCall:
     def fire(self, host: Host) -> None:
         if self.period_ns:
             host.push(self, self.due_ns + self.period_ns)
-        host.call(self.node, self.handler, () if self.data is None else (self.data,), self.cause)
+        arguments = () if self.data is None else (self.data,)
+        host.call(self.node, self.handler, arguments, self.cause, self.cause_number)
 
     def __lt__(self, other: PendingCall) -> bool:
         return (self.due_ns, self.serial) < (other.due_ns, other.serial)
@@ -82,7 +121,7 @@ class Watch(PendingCall):
             self.last_ns = clock.now_ns
             if self.stale:
                 self.stale = False
-                self.node.input_recovered(self.input)
+                host.recovered(self.node, self.input)
                 host.push(self, self.last_ns + self.after_ns)
             handler(message)
 
@@ -100,9 +139,24 @@ class Watch(PendingCall):
 class Host:
     """Run a set of nodes in this process.
 
-    `event` counts what the host has handled: it is the id of the message or call being handled now, and the cause of
-    all that is sent meanwhile. Readers of a port are called in the order in which they were joined.
+    `port` is where the message being handled came from (or the calls of the node being called), and with its count
+    names the cause of all that is sent meanwhile. Readers of a port are called in the order in which they were joined.
     """
+
+    __slots__ = (
+        "_serial",
+        "called",
+        "calls",
+        "clock",
+        "failed",
+        "nodes",
+        "outbox",
+        "port",
+        "ports",
+        "run_dir",
+        "seed",
+        "watches",
+    )
 
     def __init__(self, clock: Clock, seed: int = 0, run_dir: str = ".") -> None:
         self.clock = clock
@@ -110,9 +164,10 @@ class Host:
         self.run_dir = run_dir
         self.nodes: dict[str, Node] = {}
         self.ports: dict[tuple[str, str], Port] = {}
+        self.called: dict[str, Port] = {}
         self.watches: list[Watch] = []
-        self.event = 0
-        self.outbox: list[tuple[Port, Message, int]] = []
+        self.port = OUTSIDE
+        self.outbox: list[tuple[Port, Message, Port, int]] = []
         self.calls: list[PendingCall] = []
         self.failed: set[str] = set()
         self._serial = 0
@@ -123,22 +178,32 @@ class Host:
         """Make a node and its output ports. Its chance is a stream of its own, from the seed and its id."""
         node = cls(node_id, params, self.clock, Random(f"{self.seed}:{node_id}"), self, self.run_dir)
         self.nodes[node_id] = node
+        self.called[node_id] = Port(node_id, "", Message)
         for name, out in cls.spec.outputs.items():
             port = Port(node_id, name, out.message)
             self.ports[node_id, name] = port
-            setattr(node, name, self._sender(port))
+            setattr(node, name, make_sender(port, self.outbox.append, self))
         return node
 
     def wire(self, source: tuple[str, str], target: tuple[str, str], on_stale: tuple[float, str] | None = None) -> None:
         """Join an output to an input; with `on_stale` = (seconds, action) the node is told when the input is silent."""
         node = self.nodes[target[0]]
         port = self.ports[source]
-        reader: Reader = getattr(node, f"on_{target[1]}")
+        reader = self.reader(node, target[1])
         if on_stale is not None:
             watch = self._watch(node, target[1], on_stale)
             reader = watch.reader(self.clock, reader, self)
         port.targets = (*port.targets, (node, target[1]))
-        port.readers = (*port.readers, reader)
+        port.join(reader, node)
+
+    def reader(self, node: Node, input: str) -> Reader:
+        """Return the function that hands a message to an input."""
+        handler: Reader = getattr(node, f"on_{input}")
+        return handler
+
+    def tap(self, source: tuple[str, str], reader: Reader) -> None:
+        """Show every message of an output to `reader`, which is no node and must not raise."""
+        self.ports[source].join(reader, None)
 
     def _watch(self, node: Node, input: str, on_stale: tuple[float, str]) -> Watch:
         # Several writers of one input share its watch: the input is silent when all of them are.
@@ -149,10 +214,6 @@ class Host:
         self.watches.append(watch)
         return watch
 
-    def _sender(self, port: Port) -> Callable[..., None]:
-        """Return the function behind `self.<output>(...)`."""
-        return make_sender(port, self.outbox.append, self)
-
     # --- timers -----------------------------------------------------------------------------------------------
 
     def schedule(self, node: Node, handler: str, delay_s: float, period_s: float, data: Any) -> PendingCall:
@@ -160,7 +221,7 @@ class Host:
         if not 0 <= delay_s < math.inf:
             raise ValueError(f"node {node.id!r} asks to be called in {delay_s} s; a delay is finite and not negative")
         call = PendingCall(node, handler, 0, seconds_to_ns(period_s), data, 0)
-        call.cause = self.event
+        call.cause, call.cause_number = self.port, self.port.sent
         self.push(call, self.clock.now_ns + seconds_to_ns(delay_s))
         return call
 
@@ -190,9 +251,13 @@ class Host:
         for node in self.nodes.values():
             self.call(node, "start", ())
 
+    def recovered(self, node: Node, input: str) -> None:
+        """Tell a node that an input speaks again; part of the event whose message does it."""
+        node.input_recovered(input)
+
     def inject(self, port: Port, message: Message) -> None:
         """Send `message` from `port` as an event without a cause, and deliver all that follows from it."""
-        self.outbox.append((port, message, 0))
+        self.outbox.append((port, message, OUTSIDE, 0))
         self.deliver()
 
     def close(self, node_id: str) -> None:
@@ -203,48 +268,57 @@ class Host:
                 for reader, input in port.targets:
                     self.call(reader, "input_closed", (input,))
 
-    def call(self, node: Node, handler: str, arguments: tuple[Any, ...], cause: int = 0) -> None:
+    def call(
+        self, node: Node, handler: str, arguments: tuple[Any, ...], cause: Port = OUTSIDE, cause_number: int = 0
+    ) -> None:
         """Call one method of a node as an event of its own, then deliver all that follows from it."""
         if node.id in self.failed:
             return
-        self.event += 1
+        self.port = port = self.called[node.id]
+        port.sent += 1
         mark = len(self.outbox)
         try:
             getattr(node, handler)(*arguments)
         except Exception as error:
             del self.outbox[mark:]
-            raise self._failure(node, handler, error) from error
+            raise self._failure(error, node, handler) from error
         self.deliver()
 
     def deliver(self) -> None:
         """Deliver the outbox until nothing is left in it."""
         outbox = self.outbox
-        done = position = 0
+        entries = iter(outbox)
         try:
-            for port, message, _ in outbox:
-                done += 1
+            for port, message, _, _ in entries:
                 port.sent += 1
-                self.event += 1
-                position = 0
-                for read in port.readers:
-                    read(message)
-                    position += 1
+                self.port = port
+                read = port.read  # a local: looking up a method on a slot would cost as much as the call
+                read(message)
         except Exception as error:
-            node, input = port.targets[position]
-            # Only what the failing handler sent is dropped; what others sent before is still to be delivered.
-            self.outbox[:] = [sent for sent in outbox[done:] if sent[2] != self.event or sent[0].node != node.id]
-            raise self._failure(node, f"on_{input}", error) from error
+            cause, number = self.port, self.port.sent
+            node, handler = self._culprit(error)
+            # Only what the failing handler sent is dropped; what others sent before it is still to be delivered.
+            outbox[:] = [sent for sent in entries if (sent[2], sent[3], sent[0].node) != (cause, number, node.id)]
+            raise self._failure(error, node, handler) from error
         outbox.clear()
 
-    def _failure(self, node: Node, handler: str, error: Exception) -> Exception:
+    def _culprit(self, error: Exception) -> tuple[Node, str]:
+        """Return the node whose handler raised, and the handler's name: the outermost node in the traceback."""
+        trace = error.__traceback__
+        while trace is not None:
+            owner = trace.tb_frame.f_locals.get("self")
+            if isinstance(owner, Node) and self.nodes.get(owner.id) is owner:
+                return owner, trace.tb_frame.f_code.co_name
+            trace = trace.tb_next
+        raise error  # a tap or the host itself: a mistake of ours
+
+    def _failure(self, error: Exception, node: Node, handler: str) -> Exception:
         # An instruction is for whoever runs the host; anything else ends the node.
         if isinstance(error, Instruction | NodeFailed):
             return error
         self.failed.add(node.id)
         for port in self.ports.values():
-            kept = [i for i, target in enumerate(port.targets) if target[0] is not node]
-            port.readers = tuple(port.readers[i] for i in kept)
-            port.targets = tuple(port.targets[i] for i in kept)
+            port.part(node)
         return NodeFailed(node.id, handler, error)
 
 
@@ -261,11 +335,12 @@ def make_sender(port: Port, append: Callable[[Any], None], host: Host) -> Callab
     source = (
         f"def make(port, append, host, message{captured}):\n"
         f"    def send({arguments}):\n"
-        f"        append((port, message({', '.join(fields)}), host.event))\n"
+        f"        cause = host.port\n"
+        f"        append((port, message({', '.join(fields)}), cause, cause.sent))\n"
         f"    return send\n"
     )
     scope: dict[str, Any] = {}
     exec(source, scope)
     send: Callable[..., None] = scope["make"](port, append, host, message, *defaults.values())
-    send.whole = lambda message: append((port, message, host.event))  # type: ignore[attr-defined]
+    send.whole = lambda message: append((port, message, host.port, host.port.sent))  # type: ignore[attr-defined]
     return send

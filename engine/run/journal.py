@@ -1,0 +1,152 @@
+"""The journal: declared state of every node, on disk, and back again after a restart.
+
+One SQLite file. A checkpoint is one transaction: the state of the nodes whose state has changed, the pending timers and
+the position of every history, so that what is restored is the run as it was after one event and nothing in between.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import PipelineError
+from engine.run.host import Host, PendingCall, Watch
+from engine.wire.codec import decode_state, encode_state
+
+VERSION = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS node (
+    id TEXT PRIMARY KEY, type TEXT NOT NULL, version INTEGER NOT NULL, fields BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS host (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+"""
+
+
+class JournalDamaged(PipelineError):
+    """The journal cannot be used: written by another version, or by another topology, or not readable."""
+
+
+class Journal:
+    """Declared state of a host's nodes in one SQLite file (WAL, full sync)."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_TABLES)
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found not in (0, VERSION):
+                raise JournalDamaged(f"{path} was written by journal version {found}; this is version {VERSION}")
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(f"{path} cannot be used as a journal: {error}") from error
+        self._written: dict[str, bytes] = {}
+
+    def save(self, host: Host, positions: dict[str, int]) -> None:
+        """Write a checkpoint; `positions` tells how many rows of each history have been handled."""
+        rows = []
+        for node_id, node in host.nodes.items():
+            if not node.spec.state and not node.spec.is_history:
+                continue
+            fields = encode_state({name: getattr(node, name) for name in node.spec.state})
+            if self._written.get(node_id) != fields:
+                self._written[node_id] = fields
+                rows.append((node_id, type(node).__module__, node.spec.state_version, fields))
+        calls = [_call_as_data(call) for call in sorted(host.calls) if not call.cancelled]
+        world = {
+            "now_ns": host.clock.now_ns,
+            "called": {node_id: port.sent for node_id, port in host.called.items()},
+            "calls": calls,
+            "positions": positions,
+            "sent": {f"{port.node}.{port.name}": port.sent for port in host.ports.values()},
+            "chance": {node_id: _chance_as_data(node.random.getstate()) for node_id, node in host.nodes.items()},
+        }
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)", rows)
+        self._db.execute("INSERT OR REPLACE INTO host VALUES ('world', ?)", (msgspec.json.encode(world),))
+        self._db.execute("COMMIT")
+
+    def restore(self, host: Host) -> dict[str, int] | None:
+        """Give the nodes of a built host their state back and return the histories' positions; None when empty.
+
+        The nodes have been started before: what `start()` sets up that is not declared stays as it is. Raises
+        JournalDamaged when the journal belongs to other nodes.
+        """
+        found = self._db.execute("SELECT value FROM host WHERE name = 'world'").fetchone()
+        if found is None:
+            return None
+        world = msgspec.json.decode(found[0])
+        for node_id, type_name, version, data in self._db.execute("SELECT id, type, version, fields FROM node"):
+            node = host.nodes.get(node_id)
+            if node is None or type(node).__module__ != type_name:
+                raise JournalDamaged(
+                    f"{self.path} holds state of node {node_id!r} ({type_name}), which this topology has not; "
+                    "start with a new run folder"
+                )
+            types = {name: field.type for name, field in node.spec.state.items()}
+            fields = decode_state(data, types)
+            if version != node.spec.state_version:
+                fields = node.migrate(version, fields)
+            for name, value in fields.items():
+                setattr(node, name, value)
+            self._written[node_id] = data
+        host.clock.now_ns = world["now_ns"]
+        for node_id, count in world["called"].items():
+            host.called[node_id].sent = count
+        for port in host.ports.values():
+            port.sent = world["sent"].get(f"{port.node}.{port.name}", 0)
+        for node_id, chance in world["chance"].items():
+            host.nodes[node_id].random.setstate((chance[0], tuple(chance[1]), chance[2]))
+        _restore_calls(host, world["calls"])
+        positions: dict[str, int] = world["positions"]
+        return positions
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _chance_as_data(state: Any) -> list[Any]:
+    return [state[0], list(state[1]), state[2]]
+
+
+def _call_as_data(call: PendingCall) -> dict[str, Any]:
+    if isinstance(call, Watch):
+        return {
+            "node": call.node.id,
+            "input": call.input,
+            "due_ns": call.due_ns,
+            "last_ns": call.last_ns,
+            "stale": call.stale,
+        }
+    if call.data is not None and not isinstance(call.data, str | int | float | list | dict):
+        raise TypeError(
+            f"node {call.node.id!r} waits for {call.handler} with data of type {type(call.data).__name__}, which "
+            "cannot be journaled; pass plain data, and keep the rest in declared state"
+        )
+    return {
+        "node": call.node.id,
+        "handler": call.handler,
+        "due_ns": call.due_ns,
+        "period_ns": call.period_ns,
+        "data": call.data,
+    }
+
+
+def _restore_calls(host: Host, calls: list[dict[str, Any]]) -> None:
+    host.calls.clear()
+    watches = {(watch.node.id, watch.input): watch for watch in host.watches}
+    for data in calls:
+        if "input" in data:
+            watch = watches[data["node"], data["input"]]
+            watch.last_ns, watch.stale = data["last_ns"], data["stale"]
+            host.push(watch, data["due_ns"])
+        else:
+            node = host.nodes[data["node"]]
+            call = PendingCall(node, data["handler"], 0, data["period_ns"], data["data"], 0)
+            host.push(call, data["due_ns"])

@@ -1,0 +1,155 @@
+"""From files to a finished run: load, check, plan, run the variants and the topology, and name what was written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import UsageError
+from engine.run.backtest import Summary, backtest
+from engine.run.replay import Replayed, replay
+from engine.topology.check import checked
+from engine.topology.load import load_topology
+from engine.topology.model import Topology
+from engine.topology.plan import Plan, make_plan
+
+if TYPE_CHECKING:
+    from engine.cli._progress import ProgressLine
+
+MARK = "run.json"
+PAGE = "report.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run left behind. `page` is the text that a sink wants to be shown at the end (its `report.txt`)."""
+
+    name: str
+    out: Path
+    summary: Summary
+    variants: dict[str, Summary] = field(default_factory=dict)
+    page: str = ""
+    written: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "topology": self.name,
+            "out": str(self.out),
+            "summary": asdict(self.summary),
+            "variants": {name: asdict(summary) for name, summary in self.variants.items()},
+            "written": list(self.written),
+        }
+
+
+def load_plan(files: list[Path], sets: list[str], run_dir: Path) -> Plan:
+    """Load, check and plan a topology; raise TopologyError with all problems."""
+    topology = load_topology(files, sets)
+    checked(topology, offline=True)
+    return make_plan(topology, run_dir)
+
+
+def run_backtest(
+    files: list[Path],
+    sets: list[str],
+    *,
+    progress: ProgressLine,
+    out: Path | None = None,
+    seed: int = 0,
+    record: bool = True,
+    with_variants: bool = True,
+    force: bool = False,
+) -> Result:
+    """Run a topology's variants and then the topology itself; what they write goes under the run folder.
+
+    Raises UsageError when the folder holds something else than a run, or a run that was not to be replaced.
+    """
+    topology = load_topology(files, sets)
+    folder = out or Path("runs") / topology.name
+    checked(topology, offline=True)
+    plan = make_plan(topology, folder)
+    _clear(folder, replace=force or out is None)
+    folder.mkdir(parents=True, exist_ok=True)
+    _mark(folder, files, sets, seed, topology)
+    variants: dict[str, Summary] = {}
+    for variant in topology.variants.values() if with_variants else ():
+        progress.begin(f"variant {variant.name}:")
+        below = folder / "variants" / variant.name
+        changed = [*sets, *(f"{path}={json.dumps(value)}" for path, value in variant.set.items())]
+        variants[variant.name] = backtest(
+            load_plan(files, changed, below), below, seed=seed, record=False, progress=progress
+        )
+    progress.begin(f"{topology.name}:")
+    summary = backtest(plan, folder, seed=seed, record=record, progress=progress)
+    page = folder / PAGE
+    return Result(
+        name=topology.name,
+        out=folder,
+        summary=summary,
+        variants=variants,
+        page=page.read_text(encoding="utf-8") if page.exists() else "",
+        written=tuple(
+            str(path) for path in sorted(folder.glob("*")) if path.name not in (MARK, PAGE) and path.is_file()
+        ),
+    )
+
+
+def run_replay(run: Path, out: Path | None, *, force: bool = False) -> Replayed:
+    """Replay the recording of a run folder; what the nodes write goes under `out` (default: `<run>/replay`)."""
+    mark = _read_mark(run)
+    files, sets = [Path(name) for name in mark["files"]], list(mark["sets"])
+    folder = out or run / "replay"
+    topology = load_topology(files, sets)
+    if _digest(topology) != mark["digest"]:
+        raise UsageError(
+            f"the topology has changed since {run} was made ({', '.join(map(str, files))}); "
+            "a replay compares like with like: run the backtest again, or restore the files"
+        )
+    _clear(folder, replace=force or out is None)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (run / "variants").is_dir():
+        shutil.copytree(run / "variants", folder / "variants")
+    _mark(folder, files, sets, mark["seed"], topology)
+    checked(topology, offline=True)
+    plan = make_plan(topology, folder)
+    return replay(plan, run / "recordings", folder, seed=mark["seed"])
+
+
+def _mark(folder: Path, files: list[Path], sets: list[str], seed: int, topology: Topology) -> None:
+    mark = {
+        "topology": topology.name,
+        "files": [str(path.resolve()) for path in files],
+        "sets": sets,
+        "seed": seed,
+        "digest": _digest(topology),
+    }
+    (folder / MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_mark(run: Path) -> dict[str, Any]:
+    try:
+        mark: dict[str, Any] = json.loads((run / MARK).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{run} is not a run folder: it has no {MARK}") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{run / MARK} is damaged: {error}") from None
+    return mark
+
+
+def _digest(topology: Topology) -> str:
+    text = "\0".join(f"{Path(name).name}\0{content}" for name, content in sorted(topology.files.items()))
+    return sha256(text.encode()).hexdigest()
+
+
+def _clear(folder: Path, *, replace: bool) -> None:
+    """Empty a folder that holds an earlier run; refuse to touch anything else."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / MARK).exists():
+        raise UsageError(f"{folder} is not empty and holds no run; choose another --out")
+    if not replace:
+        raise UsageError(f"{folder} already holds a run; choose another --out, or replace it with --force")
+    shutil.rmtree(folder)

@@ -1,0 +1,136 @@
+"""Checks of node parameters: names, types, bounds, units, secrets in clear and addresses in the open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from engine import units
+from engine.errors import Place, Problem
+from engine.spec import NodeSpec, ParamSpec
+from engine.topology.model import NodeDecl, SecretRef, Setting
+from engine.topology.rules import Graph, did_you_mean, nearest, problem_at
+
+CODES = {
+    "unknown-param": "A node is given a parameter that its type does not declare.",
+    "missing-param": "A parameter without a default is not given.",
+    "bad-param": "A parameter's value does not fit its type, bounds, choices or unit.",
+    "secret-in-clear": "A secret, or what looks like one, is written out in the file.",
+    "plain-tcp": "An address leaves this machine over TCP without encryption.",
+}
+
+LOOKS_SECRET = re.compile(
+    r"""(?x)
+    (?<![0-9a-zA-Z])(?:0x)?[0-9a-fA-F]{64}(?![0-9a-zA-Z])   # a private key
+    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
+    | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)                       # user:password@host
+    | (?<=/v[1-9]/)[0-9a-zA-Z_-]{32,}                       # the key in a provider's URL
+    """
+)
+# Hashes and ids have the form of a private key and are public.
+PUBLIC_NAME = re.compile(r"(?:^|_)(?:hash|id|topic|root|digest|sha256)$")
+TCP_HOST = re.compile(r"^tcp://(\[[^\]]*\]|[^:/]*)")
+LOOPBACK = re.compile(r"^(?:127(?:\.\d+){3}|localhost|\[::1\])$")
+
+
+def problems(graph: Graph) -> list[Problem]:
+    """Return the problems of all parameters of all nodes."""
+    return [
+        problem
+        for node_id, spec in graph.specs.items()
+        for problem in _node_problems(graph.topology.nodes[node_id], spec)
+    ]
+
+
+def _node_problems(node: NodeDecl, spec: NodeSpec) -> Iterator[Problem]:
+    meant: set[str] = set()
+    for name, setting in node.params.items():
+        if name in spec.params:
+            yield from _value_problems(node, spec.params[name], setting)
+            continue
+        near = nearest(name, spec.params.keys() - node.params.keys()) or nearest(name, spec.params)
+        if near:
+            meant.add(near)
+        count = len(spec.params)
+        where = f"`pipeline nodes show {node.use}` lists " + ("its only one" if count == 1 else f"all {count}")
+        fix = f"did you mean {near!r}? {where}" if near else where
+        if not count:
+            fix = f"{node.use} takes no params; leave it out"
+        message = f"node {node.id!r} ({node.use}) has no param {name!r}"
+        yield problem_at("unknown-param", message, setting.origin, fix)
+    for name, param in spec.params.items():
+        if param.required and name not in node.params and name not in meant:
+            message = f"node {node.id!r} ({node.use}) needs param {name!r}: {param.doc.rstrip('.')}"
+            example = f"   (a number in {param.unit})" if param.unit not in ("", "1") else ""
+            yield problem_at("missing-param", message, node, f"params: {{{name}: ...}}{example}")
+
+
+def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Iterator[Problem]:
+    where = f"param {param.name!r} of node {node.id!r} ({node.use})"
+    clear = list(_secrets_in_clear(param, setting))
+    for place in clear:
+        what = "is a secret" if param.secret else "looks like a private key or password"
+        fix = f"write ${{secret:{param.name.upper()}}} and put the value in the environment or the secrets file"
+        yield problem_at("secret-in-clear", f"{where} {what}, and is written in clear", setting.origin, fix, place=place)
+    if clear:
+        return
+    reason = misfit(param, setting)
+    if reason:
+        fix = f"{param.doc.rstrip('.')}" + (f", in {param.unit}" if param.unit not in ("", "1") else "")
+        if not param.required and not param.secret:
+            fix += f"; the default is {param.default!r}"
+        yield problem_at("bad-param", f"{where}: {reason}", setting.origin, fix)
+    for path, text in _texts(setting.value):
+        found = TCP_HOST.match(text)
+        if found and not LOOPBACK.match(found[1]):
+            message = f"{where}: {text!r} is reachable from, or reaches, other machines without encryption"
+            fix = "use tcp://127.0.0.1:PORT, and carry it between machines in a tunnel"
+            yield problem_at("plain-tcp", message, setting.origin, fix, place=setting.places.get(path))
+
+
+def misfit(param: ParamSpec, setting: Setting) -> str | None:
+    """Return why a value does not fit its parameter, or None when it does. Secrets are judged when they are resolved."""
+    value = setting.value
+    if setting.secret or _has_secret(value):
+        return None if param.secret else "a secret may only go into a param that is declared secret"
+    if param.unit and isinstance(value, str):
+        try:
+            value = units.convert(value, param.unit)
+        except ValueError as error:
+            return str(error)
+    try:
+        param.convert(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _secrets_in_clear(param: ParamSpec, setting: Setting) -> Iterator[Place | None]:
+    if setting.secret:
+        return
+    if param.secret:
+        if setting.value not in ("", None) and not _has_secret(setting.value):
+            yield None
+        return
+    for path, text in _texts(setting.value):
+        if LOOKS_SECRET.search(text) and not PUBLIC_NAME.search(path.rpartition(".")[2] or param.name):
+            yield setting.places.get(path)
+
+
+def _has_secret(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_secret(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_secret(item) for item in value)
+    return isinstance(value, SecretRef)
+
+
+def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (path, text) of every text within a value."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in pairs:
+            yield from _texts(item, f"{path}.{key}" if path else str(key))

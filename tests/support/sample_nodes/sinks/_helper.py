@@ -1,0 +1,1 @@
+"""Not a node type: its name begins with an underscore."""
