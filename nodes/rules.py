@@ -17,7 +17,7 @@ RELAYS = frozenset({"executors", "venues"})
 
 
 def is_executor(graph: Graph, node: NodeDecl) -> bool:
-    """Return whether a node acts on a market or chain: it reads commands, and is an executor or a venue's order node."""
+    """Return whether a node acts on a market or chain: an executor or a venue's order node that reads commands."""
     parts = node.use.split(".")
     acts = parts[0] == "executors" or (parts[0] == "venues" and parts[-1] in ("orders", "exchange"))
     return acts and any(_is_command(port.message) for port in graph.specs[node.id].inputs.values())
@@ -79,11 +79,16 @@ def fills_lost(graph: Graph) -> Iterator[Problem]:
         for name in back:
             readers = graph.out_of(executor.id, name)
             # Feedback makes everything upstream of everything: only nodes that lead to the orders by their own count.
-            if any(link.target.id in upstream and _leads_to_orders(graph, link.target.id, executor.id) for link in readers):
+            if any(
+                link.target.id in upstream and _leads_to_orders(graph, link.target.id, executor.id) for link in readers
+            ):
                 continue
             message = f"output {name!r} of executor {executor.id!r} comes back to nothing that its orders come from"
             orders = ", ".join(dict.fromkeys(link.source.id for link in _commands_into(graph, executor.id)))
-            fix = f"wire {executor.id}.{name} to what decides on its orders (they come from {orders or 'nowhere'}), and name it in feedback"
+            fix = (
+                f"wire {executor.id}.{name} to what decides on its orders (they come from {orders or 'nowhere'}), "
+                "and name the wire in feedback"
+            )
             yield problem_at("fills-lost", message, executor, fix)
 
 
@@ -115,7 +120,9 @@ def stale_undeclared(graph: Graph) -> Iterator[Problem]:
         meant = "; ".join(f"{name}: {meaning}" for name, meaning in actions.items())
         first = next(iter(actions), "ACTION")
         source = link.wire.source
-        message = f"{link.target.id}.{link.input.name} decides about money, and nothing says what holds when it is silent"
+        message = (
+            f"{link.target.id}.{link.input.name} decides about money, and nothing says what holds when it is silent"
+        )
         fix = f"in: {{{link.input.name}: {{from: {_quoted(str(source))}, on_stale: {{after: 5s, action: {first}}}}}}}"
         if meant:
             fix += f"   ({meant})"
@@ -144,10 +151,15 @@ def pair_mismatch(graph: Graph) -> Iterator[Problem]:
         target = f"{link.target.id}.{link.input.name}"
         if base != wanted_base:
             message = f"{line}, but {target} is set to {wanted_base}-{wanted_quote}"
-            yield problem_at("pair-mismatch", message, link.wire, "join markets of the same base, or correct the instrument")
+            yield problem_at(
+                "pair-mismatch", message, link.wire, "join markets of the same base, or correct the instrument"
+            )
         elif quote != wanted_quote and not _converts(graph, link):
             message = f"{line}, but {target} counts in {wanted_quote}, and nothing converts {quote} to {wanted_quote}"
-            fix = f"wire a Conversion of {quote} into {wanted_quote} to node {link.target.id!r}, or use a market in {wanted_quote}"
+            fix = (
+                f"wire a Conversion of {quote} into {wanted_quote} to node {link.target.id!r}, "
+                f"or use a market in {wanted_quote}"
+            )
             yield problem_at("pair-mismatch", message, link.wire, fix)
 
 
@@ -158,7 +170,7 @@ def _converts(graph: Graph, link: Link) -> bool:
 
 
 class _Markets:
-    """The pair that each port carries, from its tag: a param that holds the instrument, or `in:` and an input's name."""
+    """The pair that each port carries, by its tag: a param that holds the instrument, or `in:` and an input's name."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

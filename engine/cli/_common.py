@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class TopologyFile(click.ParamType):
+class TopologyFile(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A topology file; completes directories and `.yaml` names."""
 
     name = "file"

@@ -62,9 +62,10 @@ def checked(topology: Topology, *, offline: bool = True, rules: Sequence[Rule] |
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Return the problems by file, line and column; those without a place come first."""
 
-    def key(problem: Problem) -> tuple[str, int, int, str, str]:
+    def key(problem: Problem) -> tuple[str, int, int, str, str, str]:
         place = problem.place
-        return (*((place.file, place.line, place.column) if place else ("", 0, 0)), problem.code, problem.message)
+        file, line, column = (place.file, place.line, place.column) if place else ("", 0, 0)
+        return file, line, column, problem.severity, problem.code, problem.message
 
     return sorted(problems, key=key)
 
@@ -81,6 +82,8 @@ def _specs(topology: Topology) -> tuple[dict[str, NodeSpec], list[Problem]]:
         except Exception as error:  # noqa: BLE001  a node file is foreign code: its import may raise anything
             message = f"node {node.id!r}: node type {node.use!r} cannot be used: {type(error).__name__}: {error}"
             problems.append(
-                problem_at("broken-type", message, node.use_origin, f"repair the file of {node.use}, or name another type")
+                problem_at(
+                    "broken-type", message, node.use_origin, f"repair the file of {node.use}, or name another type"
+                )
             )
     return specs, problems

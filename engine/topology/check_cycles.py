@@ -60,7 +60,7 @@ def _feedback(graph: Graph) -> tuple[set[Pair], list[Problem]]:
 
 def _cycles(graph: Graph, named: set[Pair]) -> Iterator[Problem]:
     place = {node_id: index for index, node_id in enumerate(graph.topology.nodes)}
-    links = [link for link in graph.links if not link.feedback and named.isdisjoint(link.names)]
+    links = [link for link in graph.links if link.fits and not link.feedback and named.isdisjoint(link.names)]
     while loop := _shortest_loop(links, place):
         # The loop is told from its earliest node; the wires that lead back to it are the ones to name.
         last, first = loop[-1], loop[0].source
@@ -73,7 +73,7 @@ def _cycles(graph: Graph, named: set[Pair]) -> Iterator[Problem]:
 
 
 def _shortest_loop(links: list[Link], place: dict[str, int]) -> list[Link]:
-    """Return the links of a shortest loop through the earliest declared node that is on one; empty when there is none."""
+    """Return the links of a shortest loop through the earliest declared node that is on one, or nothing."""
     after: dict[str, list[Link]] = {}
     network: nx.DiGraph[str] = nx.DiGraph()
     for link in links:

@@ -9,8 +9,9 @@ from typing import Any
 from engine import units
 from engine.errors import Place, Problem
 from engine.spec import NodeSpec, ParamSpec
+from engine.topology.disguise import LOOKS_SECRET
 from engine.topology.model import NodeDecl, SecretRef, Setting
-from engine.topology.rules import Graph, did_you_mean, nearest, problem_at
+from engine.topology.rules import Graph, nearest, problem_at
 
 CODES = {
     "unknown-param": "A node is given a parameter that its type does not declare.",
@@ -20,14 +21,6 @@ CODES = {
     "plain-tcp": "An address leaves this machine over TCP without encryption.",
 }
 
-LOOKS_SECRET = re.compile(
-    r"""(?x)
-    (?<![0-9a-zA-Z])(?:0x)?[0-9a-fA-F]{64}(?![0-9a-zA-Z])   # a private key
-    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
-    | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)                       # user:password@host
-    | (?<=/v[1-9]/)[0-9a-zA-Z_-]{32,}                       # the key in a provider's URL
-    """
-)
 # Hashes and ids have the form of a private key and are public.
 PUBLIC_NAME = re.compile(r"(?:^|_)(?:hash|id|topic|root|digest|sha256)$")
 TCP_HOST = re.compile(r"^tcp://(\[[^\]]*\]|[^:/]*)")
@@ -72,7 +65,9 @@ def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Itera
     for place in clear:
         what = "is a secret" if param.secret else "looks like a private key or password"
         fix = f"write ${{secret:{param.name.upper()}}} and put the value in the environment or the secrets file"
-        yield problem_at("secret-in-clear", f"{where} {what}, and is written in clear", setting.origin, fix, place=place)
+        yield problem_at(
+            "secret-in-clear", f"{where} {what}, and is written in clear", setting.origin, fix, place=place
+        )
     if clear:
         return
     reason = misfit(param, setting)
@@ -90,7 +85,7 @@ def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Itera
 
 
 def misfit(param: ParamSpec, setting: Setting) -> str | None:
-    """Return why a value does not fit its parameter, or None when it does. Secrets are judged when they are resolved."""
+    """Return why a value does not fit its parameter, or None when it does; secrets are judged when resolved."""
     value = setting.value
     if setting.secret or _has_secret(value):
         return None if param.secret else "a secret may only go into a param that is declared secret"

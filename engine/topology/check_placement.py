@@ -107,4 +107,6 @@ def _all_endpoints(graph: Graph) -> Iterator[_Endpoint]:
             setting = node.params.get(name)
             value = setting.value if setting else param.default
             if isinstance(value, int) and value > 0:
-                yield _Endpoint(value, f"param {name!r} of node {node_id!r}", setting.origin if setting else node.origin)
+                yield _Endpoint(
+                    value, f"param {name!r} of node {node_id!r}", setting.origin if setting else node.origin
+                )

@@ -57,7 +57,9 @@ def _lossy(wire: Wire, port: In) -> Iterator[Problem]:
         yield problem_at("policy-refused", text, wire, f"leave the policy out: the default here is {port.policy}")
     if wire.policy.ttl_s is not None and message.delivery == "reliable":
         text = f"ttl drops what is too old, but {message.__name__} on {wire.source} -> {wire.target} must all arrive"
-        yield problem_at("policy-lossy", text, wire, "leave ttl out; on_stale tells the reader that the input is silent")
+        yield problem_at(
+            "policy-lossy", text, wire, "leave ttl out; on_stale tells the reader that the input is silent"
+        )
 
 
 def _fields(wire: Wire, port: In) -> Iterator[Problem]:

@@ -57,7 +57,9 @@ class _Names:
     def _hub(self, wire: Wire, end: PortRef) -> None:
         hubs = self.graph.topology.hubs
         if end.node not in hubs:
-            fix = did_you_mean(end.node, hubs, f"declare it: hubs: {{{end.node}: {{publish: [6000], subscribe: 7000}}}}")
+            fix = did_you_mean(
+                end.node, hubs, f"declare it: hubs: {{{end.node}: {{publish: [6000], subscribe: 7000}}}}"
+            )
             self.found.append(problem_at("unknown-hub", f"there is no hub {end.node!r}", wire, fix))
         elif not end.port:
             fix = f"write hub:{end.node}/TOPIC"
@@ -74,7 +76,9 @@ class _Names:
             self.meant_nodes.add(meant)
         other = wire.target if end is wire.source else wire.source
         fix = f"did you mean {meant!r}?" if meant else f"the nodes are: {_listed(nodes)}"
-        self.found.append(problem_at("unknown-node", f"{other} is joined to {end}, but there is no node {end.node!r}", wire, fix))
+        self.found.append(
+            problem_at("unknown-node", f"{other} is joined to {end}, but there is no node {end.node!r}", wire, fix)
+        )
 
     def _port(self, wire: Wire, end: PortRef) -> None:
         node, spec = self.graph.topology.nodes[end.node], self.graph.specs[end.node]
@@ -97,9 +101,9 @@ class _Names:
 
 def _mismatches(graph: Graph) -> Iterator[Problem]:
     for link in graph.links:
-        carried, wanted = link.output.message, link.input.message
-        if issubclass(carried, wanted):
+        if link.fits:
             continue
+        carried, wanted = link.output.message, link.input.message
         same_node = [
             f"{link.source.id}.{name}"
             for name, out in graph.specs[link.source.id].outputs.items()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.errors import Place, Problem
+from engine.topology.disguise import disguise
 
 WIDTH = 100
 RED, YELLOW, CYAN, DIM, BOLD, PLAIN = "\033[31m", "\033[33m", "\033[36m", "\033[2m", "\033[1m", "\033[0m"
@@ -117,7 +118,7 @@ class _Page:
         lines = self.texts[place.file].splitlines()
         if not 1 <= place.line <= len(lines):
             return None
-        return lines[place.line - 1].replace("\t", " ").rstrip()
+        return disguise(lines[place.line - 1].replace("\t", " ").rstrip())
 
     def _tint(self, tint: str, text: str) -> str:
         return f"{tint}{text}{PLAIN}" if self.colour and text else text

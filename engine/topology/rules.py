@@ -51,6 +51,11 @@ class Link:
         return self.wire.feedback or (self.published is not None and self.published.feedback)
 
     @property
+    def fits(self) -> bool:
+        """Whether the input reads the message that the output carries."""
+        return issubclass(self.output.message, self.input.message)
+
+    @property
     def names(self) -> tuple[tuple[PortRef, PortRef], ...]:
         """The (from, to) pairs by which a `feedback` line may name this link."""
         if self.published is None:
@@ -67,7 +72,7 @@ class Link:
 
 
 class Graph:
-    """The flat topology joined with what its node types declare. Nodes of unknown type and broken wires are left out."""
+    """The flat topology joined with what its node types declare; without nodes of unknown type and broken wires."""
 
     def __init__(self, topology: Topology, specs: dict[str, NodeSpec]) -> None:
         self.topology = topology

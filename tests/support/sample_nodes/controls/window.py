@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 from engine import In, Node, Out, param
 from sample_nodes._messages import Command, Reading
 
@@ -5,7 +7,7 @@ from sample_nodes._messages import Command, Reading
 class WindowControl(Node):
     """Open the window when it is warm."""
 
-    stale_actions = {"close": "Close the window."}
+    stale_actions: ClassVar = {"close": "Close the window."}
 
     average = In(Reading, critical=True, refuses=("drop_oldest",), doc="Smoothed temperature.")
     done = In(Command, optional=True, doc="What the window has done.")

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 from engine import In, Node, Out, param
 from sample_nodes._messages import Reading
 
@@ -5,7 +7,7 @@ from sample_nodes._messages import Reading
 class Average(Node):
     """Average readings over time."""
 
-    stale_actions = {"hold": "Repeat the last average.", "stop": "Send nothing."}
+    stale_actions: ClassVar = {"hold": "Repeat the last average.", "stop": "Send nothing."}
 
     reading = In(Reading, policy="conflate", by="sensor", doc="What to average.")
     correction = In(Reading, optional=True, many=True, doc="Added to the average.")
