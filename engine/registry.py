@@ -48,7 +48,7 @@ def type_names() -> Iterator[str]:
     for package in packages():
         root = importlib.import_module(package)
         for module in pkgutil.walk_packages(root.__path__, f"{package}."):
-            parts = module.name.split(".")[1:]
+            parts = module.name.removeprefix(f"{package}.").split(".")
             if not module.ispkg and not any(part.startswith("_") for part in parts):
                 names.add(".".join(parts))
     yield from sorted(names)
@@ -60,7 +60,7 @@ def node_types() -> Iterator[str]:
     for package in packages():
         root = importlib.import_module(package)
         for module in pkgutil.walk_packages(root.__path__, f"{package}."):
-            parts = module.name.split(".")[1:]
+            parts = module.name.removeprefix(f"{package}.").split(".")
             if module.ispkg or any(part.startswith("_") for part in parts):
                 continue
             if _nodes_in(module.name):

@@ -166,6 +166,14 @@ class Volatility(Message):
     warm: Annotated[bool, Meta(description="Whether enough time has been seen to trust it.")] = True
 
 
+class Value(Message):
+    """One number that a node has derived from others."""
+
+    event_time_ns: EventTimeNs
+    value: float
+    name: Annotated[str, Meta(description="What the number is, where a reader takes several.")] = ""
+
+
 class NetExposure(Message):
     """Net base exposure over LP, wallets and all venues."""
 
@@ -381,3 +389,14 @@ class PnlState(Message):
     rebalancing: Annotated[
         Decimal, Meta(description="Value of a portfolio that holds the LP's base and trades at the mark.")
     ]
+
+
+class LedgerClosed(Message):
+    """The ledger of a run is complete and on disk."""
+
+    delivery = "reliable"
+
+    path: Annotated[str, Meta(description="File of the ledger.")]
+    event_time_ns: EventTimeNs
+    rows: Annotated[int, Meta(description="Rows in all its tables.")]
+    head: Annotated[str, Meta(description="Last digest of its hash chain, hex; kept elsewhere it proves the end.")] = ""

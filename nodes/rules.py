@@ -40,6 +40,7 @@ def ungated_order(graph: Graph) -> Iterator[Problem]:
     Only executors and venues may stand between a gate and an executor, and only to pass on what they are given:
     whatever else sends a command may have made it.
     """
+    reported: list[Link] = []
     for executor in _executors(graph):
         seen: set[tuple[str, str]] = set()
         chains: list[tuple[Link, ...]] = [(link,) for link in _commands_into(graph, executor.id)]
@@ -53,6 +54,9 @@ def ungated_order(graph: Graph) -> Iterator[Problem]:
             if before and graph.kind(sender) in RELAYS:
                 chains += [(link, *chain) for link in before]
                 continue
+            if chain[0] in reported:
+                continue  # told of an executor in between
+            reported.append(chain[0])
             path = " -> ".join([f"{link.source.id}.{link.output.name}" for link in chain] + [executor.id])
             message = f"{port.message.__name__} reaches executor {executor.id!r} past every risk gate: {path}"
             fix = f"put a risk node between: in: {{{chain[-1].input.name}: GATE.approved}} in {executor.id!r}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,10 +76,30 @@ def _own_commands() -> list[str]:
     return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
 
+@cache
 def _foreign_commands() -> dict[str, Any]:
+    if not any(_announces_commands(folder) for folder in sys.path):
+        return {}
     from importlib.metadata import entry_points
 
     return {entry.name: entry for entry in entry_points(group="pipeline.commands")}
+
+
+def _announces_commands(folder: str) -> bool:
+    # Most often no package does, and importing importlib.metadata takes longer than all the rest of `--help`.
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return False
+    for name in names:
+        if name.endswith((".dist-info", ".egg-info")):
+            try:
+                text = Path(folder, name, "entry_points.txt").read_bytes()
+            except OSError:
+                continue  # it has no entry points
+            if b"[pipeline.commands]" in text:
+                return True
+    return False
 
 
 def _report(error: Exception) -> int:
@@ -114,9 +135,10 @@ def _save_traceback(error: Exception) -> str:
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        from importlib.metadata import version
+        from importlib.metadata import entry_points
 
-        click.echo(f"pipeline {version('asymmetric-lp')}, Python {sys.version.split()[0]}")
+        ours = [entry.dist.version for entry in entry_points(group="console_scripts", name="pipeline") if entry.dist]
+        click.echo(f"pipeline {', '.join(ours)}, Python {sys.version.split()[0]}")
         ctx.exit()
 
 

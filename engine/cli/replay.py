@@ -10,24 +10,26 @@ import click
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what the nodes write.")
+@click.option("--node", "only", multiple=True, help="Replay only this node; may be given several times.")
 @click.option("--force", is_flag=True, help="Replace a run that --out already holds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(run: Path, out: Path | None, force: bool, as_json: bool) -> int:
+def command(run: Path, out: Path | None, only: tuple[str, ...], force: bool, as_json: bool) -> int:
     """Replay the recording of a run folder and compare every output byte for byte.
 
     Each node gets what its handlers received, in order, timers and silence included. Exit code 1 when anything
     differs.
 
     \b
-    Example:
+    Examples:
       pipeline replay runs/asymmetric_lp
+      pipeline replay runs/asymmetric_lp --node hedger
     """
     import json
     from dataclasses import asdict
 
     from engine.run.session import run_replay
 
-    result = run_replay(run, out, force=force)
+    result = run_replay(run, out, only=frozenset(only), force=force)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
     elif result.same:

@@ -52,18 +52,20 @@ def backtest(
     *,
     seed: int = 0,
     record: bool = True,
+    only: frozenset[str] = frozenset(),
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Run `plan` to the end of its histories and return a summary; what it writes goes under `out`.
 
-    Histories are merged by (time, declared order, position). Timers due at the time of a message are made after it.
-    Raises TopologyError when a node needs the live world, NodeFailed when a node fails, and HistoryOutOfOrder.
+    With `record`, what every node receives (or those in `only`) is written to `out/recordings`. Histories are merged by
+    (time, declared order, position). Timers due at the time of a message are made after it. Raises TopologyError when a
+    node needs the live world, NodeFailed when a node fails, and HistoryOutOfOrder.
     """
     _refuse_drivers(plan)
     out.mkdir(parents=True, exist_ok=True)
     clock = Clock()
     recorder = Recorder(out / "recordings") if record else None
-    host = RecordingHost(clock, recorder, seed, str(out)) if recorder else Host(clock, seed, str(out))
+    host = RecordingHost(clock, recorder, seed, str(out), only) if recorder else Host(clock, seed, str(out))
     build(plan, host)
     started = time.perf_counter()
     order = [node.id for node in plan.nodes]

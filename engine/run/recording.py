@@ -119,6 +119,14 @@ def read_recording(folder: Path) -> Iterator[Row]:
         )
 
 
+def count_rows(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return, for each node, how many events it received and how many messages it sent."""
+    counts: dict[str, list[int]] = {}
+    for row in read_recording(folder):
+        counts.setdefault(row.node, [0, 0])[row.kind == "out"] += 1
+    return {node_id: (received, sent) for node_id, (received, sent) in counts.items()}
+
+
 def _rows(batch: Any) -> Iterator[Row]:
     return map(Row._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
@@ -142,11 +150,19 @@ def encode_arguments(arguments: tuple[Any, ...]) -> bytes:
 
 
 class RecordingHost(Host):
-    """A host that writes down every event."""
+    """A host that writes down every event, or those of the nodes in `only`."""
 
-    def __init__(self, clock: Clock, recorder: Recorder, seed: int = 0, run_dir: str = ".") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        recorder: Recorder,
+        seed: int = 0,
+        run_dir: str = ".",
+        only: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(clock, seed, run_dir)
         self.recorder = recorder
+        self.only = only
         self._position = 0
         self._payload = b""
         self._names: dict[Port, str] = {OUTSIDE: ""}
@@ -159,7 +175,13 @@ class RecordingHost(Host):
             self.tap((node_id, name), self._out_note(self.ports[node_id, name]))
         return node
 
+    def recorded(self, node_id: str) -> bool:
+        """Whether events of this node are written down."""
+        return not self.only or node_id in self.only
+
     def reader(self, node: Node, input: str) -> Reader:
+        if not self.recorded(node.id):
+            return super().reader(node, input)
         add, handler, node_id, names = self.recorder.add, super().reader(node, input), node.id, self._names
 
         def read(message: Message) -> None:
@@ -172,15 +194,16 @@ class RecordingHost(Host):
     def call(
         self, node: Node, handler: str, arguments: tuple[Any, ...], cause: Port = OUTSIDE, cause_number: int = 0
     ) -> None:
-        if node.id not in self.failed:
+        if node.id not in self.failed and self.recorded(node.id):
             port = self.called[node.id]
             origin = (self._names[port], port.sent + 1, self._names[cause], cause_number)
             self.recorder.add((self.clock.now_ns, "call", node.id, handler, *origin, encode_arguments(arguments)))
         super().call(node, handler, arguments, cause, cause_number)
 
     def recovered(self, node: Node, input: str) -> None:
-        port = self.port
-        self.recorder.add((self.clock.now_ns, "recovered", node.id, input, self._names[port], port.sent, "", 0, b""))
+        if self.recorded(node.id):
+            origin = (self._names[self.port], self.port.sent)
+            self.recorder.add((self.clock.now_ns, "recovered", node.id, input, *origin, "", 0, b""))
         super().recovered(node, input)
 
     def deliver(self) -> None:
@@ -191,13 +214,14 @@ class RecordingHost(Host):
     def _out_note(self, port: Port) -> Reader:
         # It is the first reader of every port, so its own count tells which entry of the outbox is being delivered.
         add, encode, node_id, name, names = self.recorder.add, encoder(port.message), port.node, port.name, self._names
-        writer = names[port]
+        writer, recorded = names[port], self.recorded(port.node)
 
         def note(message: Message) -> None:
             _, _, cause, cause_number = self.outbox[self._position]
             self._position += 1
             self._payload = payload = encode(message)
             origin = (writer, port.sent, names[cause], cause_number)
-            add((self.clock.now_ns, "out", node_id, name, *origin, payload))
+            if recorded:
+                add((self.clock.now_ns, "out", node_id, name, *origin, payload))
 
         return note

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from engine.clock import Clock
-from engine.errors import PipelineError
+from engine.errors import PipelineError, UsageError
 from engine.message import Message
 from engine.node import Node
 from engine.run.host import Host, PendingCall
@@ -67,20 +67,29 @@ class ReplayHost(Host):
         """Leave the outbox to `take`."""
 
 
-def replay(plan: Plan, recordings: Path, out: Path, *, seed: int = 0, keep: int = 20) -> Replayed:
-    """Feed the recording to new nodes and compare their outputs; what the nodes write goes under `out`.
+def replay(
+    plan: Plan, recordings: Path, out: Path, *, seed: int = 0, only: frozenset[str] = frozenset(), keep: int = 20
+) -> Replayed:
+    """Feed the recording to new nodes (all, or those in `only`) and compare their outputs, byte for byte.
 
-    At most `keep` differences are described. Raises PipelineError when the recording does not fit the plan.
+    What the nodes write goes under `out`. At most `keep` differences are described. Raises PipelineError when the
+    recording does not fit the plan.
     """
     host = ReplayHost(Clock(), seed, str(out))
     out.mkdir(parents=True, exist_ok=True)
+    known = {planned.id for planned in plan.nodes}
+    if strangers := only - known:
+        raise UsageError(f"no node {', '.join(sorted(strangers))} in the topology; it has {', '.join(sorted(known))}")
     for planned in plan.nodes:
-        host.add(planned.id, planned.cls, planned.params)
-    result = Replayed(nodes=len(plan.nodes))
+        if not only or planned.id in only:
+            host.add(planned.id, planned.cls, planned.params)
+    result = Replayed(nodes=len(host.nodes))
     messages = {cls.__name__: cls for planned in plan.nodes for cls in _message_types(planned.cls)}
     waiting: dict[tuple[str, str, int], deque[tuple[str, bytes]]] = {}
     for row in read_recording(recordings):
         if row.node not in host.nodes:
+            if row.node in known:
+                continue
             raise PipelineError(f"the recording has a node {row.node!r} that is not in the topology")
         if row.kind != "out":
             result.inputs += 1

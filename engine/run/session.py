@@ -60,6 +60,7 @@ def run_backtest(
     out: Path | None = None,
     seed: int = 0,
     record: bool = True,
+    only: frozenset[str] = frozenset(),
     with_variants: bool = True,
     force: bool = False,
 ) -> Result:
@@ -71,6 +72,8 @@ def run_backtest(
     folder = out or Path("runs") / topology.name
     checked(topology, offline=True)
     plan = make_plan(topology, folder)
+    if strangers := only - topology.nodes.keys():
+        raise UsageError(f"no node {', '.join(sorted(strangers))}; the topology has {', '.join(topology.nodes)}")
     _clear(folder, replace=force or out is None)
     folder.mkdir(parents=True, exist_ok=True)
     _mark(folder, files, sets, seed, topology)
@@ -83,7 +86,7 @@ def run_backtest(
             load_plan(files, changed, below), below, seed=seed, record=False, progress=progress
         )
     progress.begin(f"{topology.name}:")
-    summary = backtest(plan, folder, seed=seed, record=record, progress=progress)
+    summary = backtest(plan, folder, seed=seed, record=record, only=only, progress=progress)
     page = folder / PAGE
     return Result(
         name=topology.name,
@@ -97,7 +100,7 @@ def run_backtest(
     )
 
 
-def run_replay(run: Path, out: Path | None, *, force: bool = False) -> Replayed:
+def run_replay(run: Path, out: Path | None, *, only: frozenset[str] = frozenset(), force: bool = False) -> Replayed:
     """Replay the recording of a run folder; what the nodes write goes under `out` (default: `<run>/replay`)."""
     mark = _read_mark(run)
     files, sets = [Path(name) for name in mark["files"]], list(mark["sets"])
@@ -115,7 +118,7 @@ def run_replay(run: Path, out: Path | None, *, force: bool = False) -> Replayed:
     _mark(folder, files, sets, mark["seed"], topology)
     checked(topology, offline=True)
     plan = make_plan(topology, folder)
-    return replay(plan, run / "recordings", folder, seed=mark["seed"])
+    return replay(plan, run / "recordings", folder, seed=mark["seed"], only=only)
 
 
 def _mark(folder: Path, files: list[Path], sets: list[str], seed: int, topology: Topology) -> None:

@@ -10,7 +10,7 @@ from engine import units
 from engine.errors import Place, Problem
 from engine.spec import NodeSpec, ParamSpec
 from engine.topology.disguise import LOOKS_SECRET
-from engine.topology.model import NodeDecl, SecretRef, Setting
+from engine.topology.model import NodeDecl, SecretRef, SecretText, Setting
 from engine.topology.rules import Graph, nearest, problem_at
 
 CODES = {
@@ -118,7 +118,7 @@ def _has_secret(value: Any) -> bool:
         return any(_has_secret(item) for item in value.values())
     if isinstance(value, list):
         return any(_has_secret(item) for item in value)
-    return isinstance(value, SecretRef)
+    return isinstance(value, SecretRef | SecretText)
 
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -53,6 +53,27 @@ class SecretRef:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretText:
+    """Text with secrets in it, as in `https://node.example/${secret:KEY}`; resolved at start like a `SecretRef`."""
+
+    parts: tuple[str | SecretRef, ...]
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+
+class Secret(str):
+    """A resolved secret. It is text to whoever uses it, and `***` in a repr; YAML and JSON writers refuse it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+@dataclass(frozen=True, slots=True)
 class OnStale:
     """What a reader is told when an input is silent: `after_s` seconds without a message, then `action`."""
 

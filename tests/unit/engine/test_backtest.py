@@ -276,3 +276,14 @@ def test_state_of_an_older_version_is_migrated_or_refused(tmp_path: Path, monkey
     monkeypatch.setattr(Smoother, "migrate", lambda self, version, fields: {"mean": fields["mean"] * 2})
     journal.restore(host)
     assert host.nodes["smoother"].mean == 14.0  # type: ignore[attr-defined]
+
+
+def test_one_node_is_recorded_and_replayed_alone(tmp_path: Path) -> None:
+    backtest(station(), tmp_path, only=frozenset({"siren"}))
+    rows = list(read_recording(tmp_path / "recordings"))
+    assert {row.node for row in rows} == {"siren"}
+    result = replay(station(), tmp_path / "recordings", tmp_path / "again", only=frozenset({"siren"}))
+    assert result.same
+    assert (result.nodes, result.outputs) == (1, 2)
+    with pytest.raises(PipelineError, match="no node sirene in the topology"):
+        replay(station(), tmp_path / "recordings", tmp_path / "again", only=frozenset({"sirene"}))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import socket
 
 import pytest
-from graphs import TopologyBuilder
+from support.graphs import TopologyBuilder
+from support.packages import only_packages
 
 from engine.errors import Place, TopologyError
 from engine.topology.check import all_codes, check, checked
 from engine.topology.model import SecretRef, Setting
 from engine.topology.rules import Graph, Rule, problem_at
 
-pytestmark = pytest.mark.usefixtures("sample_nodes")
+
+@pytest.fixture(autouse=True)
+def sample_nodes():
+    with only_packages("support.sample_nodes"):
+        yield
 
 
 def greenhouse() -> TopologyBuilder:

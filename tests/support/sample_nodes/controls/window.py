@@ -1,7 +1,8 @@
 from typing import ClassVar
 
+from support.sample_nodes._messages import Command, Reading
+
 from engine import In, Node, Out, param
-from sample_nodes._messages import Command, Reading
 
 
 class WindowControl(Node):

@@ -1,5 +1,6 @@
+from support.sample_nodes._messages import Reading
+
 from engine import In, Node
-from sample_nodes._messages import Reading
 
 
 class Broken(Node):

@@ -1,5 +1,6 @@
+from support.sample_nodes._messages import Command
+
 from engine import In, Node, Out
-from sample_nodes._messages import Command
 
 
 class Window(Node):

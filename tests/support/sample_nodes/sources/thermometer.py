@@ -1,7 +1,8 @@
 from typing import Literal
 
+from support.sample_nodes._messages import Level, Reading
+
 from engine import Node, Out, param
-from sample_nodes._messages import Level, Reading
 
 
 class Thermometer(Node):

@@ -1,0 +1,129 @@
+"""Read values of an expected kind out of a tree, with one report for each that is of another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from engine import units
+from engine.topology.report import Report, shown, suggestion
+from engine.topology.yaml_tree import Broken, Listing, Map, Scalar, Tree, kind
+
+NO_ITEMS: tuple[Tree, ...] = ()
+
+
+class Fields:
+    """Reads values; `what` in each call is how an error names the value, as in `node 'pool': 'use'`."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def map(self, tree: Tree | None, what: str, fix: str = "") -> Map | None:
+        """Return a mapping, or None (reported) when the value is of another kind."""
+        if tree is None or isinstance(tree, Map):
+            return tree
+        self.wrong(tree, what, "a mapping", fix)
+        return None
+
+    def items(self, tree: Tree | None, what: str, fix: str = "") -> tuple[Tree, ...]:
+        """Return the items of a list; none (reported) when the value is of another kind."""
+        if isinstance(tree, Listing):
+            return tree.items
+        if tree is not None:
+            self.wrong(tree, what, "a list", fix)
+        return NO_ITEMS
+
+    def text(self, tree: Tree | None, what: str, fix: str = "") -> str | None:
+        """Return a text, or None (reported) when the value is of another kind."""
+        if tree is None:
+            return None
+        if isinstance(tree, Scalar) and isinstance(tree.value, str):
+            return tree.value
+        self.wrong(tree, what, "text", fix)
+        return None
+
+    def choice(self, tree: Tree | None, what: str, choices: Sequence[str]) -> str | None:
+        """Return one of `choices`, or None (reported)."""
+        text = self.text(tree, what)
+        if tree is None or text is None or text in choices:
+            return text
+        self.report.add(
+            "bad-value", f"{what} cannot be {shown(text)}", tree.place, suggestion(text, choices, what="choose one of"),
+            used=tree.used,
+        )
+        return None
+
+    def whole(self, tree: Tree | None, what: str, minimum: int = 0, maximum: int | None = None) -> int | None:
+        """Return a whole number within bounds, or None (reported)."""
+        if tree is None:
+            return None
+        if not isinstance(tree, Scalar) or not isinstance(tree.value, int) or isinstance(tree.value, bool):
+            self.wrong(tree, what, "a whole number")
+            return None
+        if tree.value < minimum or (maximum is not None and tree.value > maximum):
+            bound = f"from {minimum} to {maximum}" if maximum is not None else f"of at least {minimum}"
+            self._bad(tree, f"{what} needs a whole number {bound}, got {shown(tree.value)}")
+            return None
+        return tree.value
+
+    def number(self, tree: Tree | None, what: str) -> float | None:
+        """Return a number above 0, or None (reported)."""
+        if tree is None:
+            return None
+        if not isinstance(tree, Scalar) or not isinstance(tree.value, int | float) or isinstance(tree.value, bool):
+            self.wrong(tree, what, "a number")
+            return None
+        return self._positive(tree, what, float(tree.value))
+
+    def seconds(self, tree: Tree | None, what: str) -> float | None:
+        """Return a time above 0 in seconds from a number or text such as `10m`, or None (reported)."""
+        return self._positive(tree, what, self._measured(tree, what, "s"))
+
+    def bytes(self, tree: Tree | None, what: str) -> int | None:
+        """Return a number of bytes above 0 from a number or text such as `512MiB`, or None (reported)."""
+        count = self._positive(tree, what, self._measured(tree, what, "B"))
+        return None if count is None else int(count)
+
+    def known_keys(self, tree: Map, what: str, allowed: Iterable[str]) -> None:
+        """Report every key that is not allowed."""
+        names = list(allowed)
+        for key in tree.entries:
+            if key not in names:
+                near = suggestion(key, [name for name in names if name not in tree.entries] or names, what="its keys")
+                self.report.add("unknown-key", f"{what} has no key {shown(key)}", tree.keys[key], near, used=tree.used)
+
+    def wrong(self, tree: Tree, what: str, wanted: str, fix: str = "") -> None:
+        """Report a value of the wrong kind; what is broken already has its report."""
+        if isinstance(tree, Broken):
+            return
+        if kind(tree) == "a secret":
+            message = f"{what} cannot come from a secret"
+            self.report.add(
+                "secret-misplaced", message, tree.place, "secrets go into params of nodes only", used=tree.used
+            )
+            return
+        got = kind(tree)
+        if isinstance(tree, Scalar) and tree.value is not None:
+            got += f" ({shown(tree.value)})"
+        self.report.add("wrong-kind", f"{what} must be {wanted}, not {got}", tree.place, fix, used=tree.used)
+
+    def _measured(self, tree: Tree | None, what: str, unit: str) -> float | None:
+        if tree is None:
+            return None
+        value = tree.value if isinstance(tree, Scalar) else None
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            self.wrong(tree, what, "a number, or text with its unit")
+            return None
+        try:
+            return units.seconds(value) if unit == "s" else units.byte_count(value)
+        except (units.UnitError, OverflowError) as error:
+            self._bad(tree, f"{what} {error}" if isinstance(error, units.UnitError) else f"{what} is too large")
+            return None
+
+    def _positive(self, tree: Tree | None, what: str, value: float | None) -> float | None:
+        if tree is not None and value is not None and value <= 0:
+            self._bad(tree, f"{what} must be above 0, got {value:g}")
+            return None
+        return value
+
+    def _bad(self, tree: Tree, message: str) -> None:
+        self.report.add("bad-value", message, tree.place, used=tree.used)

@@ -1,0 +1,291 @@
+"""The flat topology as plain data and as text that loads again, each value with its origin; and what two differ in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import Place
+from engine.registry import node_class
+from engine.topology.disguise import LOOKS_SECRET
+from engine.topology.model import (
+    HubDecl,
+    NodeDecl,
+    Origin,
+    ProcessDecl,
+    Restart,
+    SecretRef,
+    SecretText,
+    Setting,
+    Topology,
+    Wire,
+)
+
+Path = tuple[str, ...]
+HIDDEN = "***"
+PLAIN_TEXT = re.compile(r"^[A-Za-z_/][\w./+-]*$")
+LITERAL = re.compile(r"\$\{(?!run\.(?:dir|id)\})")
+"""A `${` that is text: only the run's own marks are still references once all is resolved."""
+WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """A flat topology as nested dicts, lists and scalars; `origins` tells by path where a value was written."""
+
+    data: dict[str, Any]
+    origins: dict[Path, Origin]
+
+
+def flatten(topology: Topology) -> Flat:
+    """Return the topology as plain data, secrets hidden."""
+    origins: dict[Path, Origin] = {("topology",): topology.origin}
+    data: dict[str, Any] = {"topology": topology.name}
+    if topology.about:
+        data["about"] = topology.about
+    if topology.hubs:
+        data["hubs"] = {name: _hub(hub, origins) for name, hub in topology.hubs.items()}
+    data["nodes"] = {node.id: _node(node, topology, origins) for node in topology.nodes.values()}
+    if topology.feedback:
+        lines = []
+        for index, (source, target, origin) in enumerate(topology.feedback):
+            lines.append(f"{source} -> {target}")
+            origins["feedback", str(index)] = origin
+        data["feedback"] = lines
+    if topology.processes:
+        data["processes"] = {name: _process(process, origins) for name, process in topology.processes.items()}
+    if topology.variants:
+        data["variants"] = {
+            name: {"about": variant.about, "set": dict(variant.set)} for name, variant in topology.variants.items()
+        }
+        origins.update({("variants", name): variant.origin for name, variant in topology.variants.items()})
+    return Flat(data, origins)
+
+
+def _hub(hub: HubDecl, origins: dict[Path, Origin]) -> dict[str, Any]:
+    origins["hubs", hub.name] = hub.origin
+    return {"publish": list(hub.publish), "subscribe": hub.subscribe, "codec": hub.codec}
+
+
+def _process(process: ProcessDecl, origins: dict[Path, Origin]) -> dict[str, Any]:
+    origins["processes", process.name] = process.origin
+    result: dict[str, Any] = {"nodes": list(process.nodes)}
+    restart = process.restart
+    if restart != Restart():
+        result["restart"] = {"policy": restart.policy, "max": restart.max, "window": restart.window_s}
+    if process.memory_bytes is not None:
+        result["memory"] = process.memory_bytes
+    if process.cpus is not None:
+        result["cpus"] = process.cpus
+    return result
+
+
+def _node(node: NodeDecl, topology: Topology, origins: dict[Path, Origin]) -> dict[str, Any]:
+    at = ("nodes", node.id)
+    origins[at] = node.origin
+    origins[*at, "use"] = node.use_origin
+    result: dict[str, Any] = {"use": node.use}
+    if node.about:
+        result["about"] = node.about
+    inputs: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    for wire in topology.wires:
+        if not wire.target.hub and wire.target.node == node.id:
+            _append(inputs, (*at, "in", wire.target.port), _writer(wire), wire.origin, origins)
+        elif wire.target.hub and wire.source.node == node.id:
+            _append(outputs, (*at, "out", wire.source.port), str(wire.target), wire.origin, origins)
+    if inputs:
+        result["in"] = inputs
+    if outputs:
+        result["out"] = outputs
+    if node.params:
+        hidden, paths = _special_params(node)
+        result["params"] = {
+            name: _value(setting, name in hidden, name in paths) for name, setting in node.params.items()
+        }
+        origins.update({(*at, "params", name): setting.origin for name, setting in node.params.items()})
+    return result
+
+
+def _append(ports: dict[str, Any], path: Path, value: Any, origin: Origin, origins: dict[Path, Origin]) -> None:
+    """Add one end of a wire: alone it stands for itself, with others it is one item of a list."""
+    name = path[-1]
+    if name not in ports:
+        ports[name] = value
+        origins[path] = origin
+        return
+    if not isinstance(ports[name], list):
+        ports[name] = [ports[name]]
+        origins[*path, "0"] = origins[path]
+    origins[*path, str(len(ports[name]))] = origin
+    ports[name].append(value)
+
+
+def _writer(wire: Wire) -> Any:
+    policy = wire.policy
+    facts: dict[str, Any] = {"policy": policy.kind, "by": policy.by, "n": policy.n, "ttl": policy.ttl_s}
+    if policy.on_stale is not None:
+        facts["on_stale"] = {"after": policy.on_stale.after_s, "action": policy.on_stale.action}
+    written = {name: value for name, value in facts.items() if value is not None}
+    return {"from": str(wire.source), **written} if written else str(wire.source)
+
+
+def _special_params(node: NodeDecl) -> tuple[set[str], set[str]]:
+    """Return the names of the node's secret params and of its paths."""
+    try:
+        params = node_class(node.use).spec.params
+    except Exception:  # noqa: BLE001  a type that cannot be used is for `check` to report; here all is kept secret
+        return set(node.params), set()
+    return {name for name, param in params.items() if param.secret}, {name for name, p in params.items() if p.path}
+
+
+def _value(setting: Setting, hidden: bool, path: bool) -> Any:
+    if hidden and not setting.secret and isinstance(setting.value, str) and setting.value:
+        return HIDDEN
+    value = _shown(setting.value)
+    if path and not setting.secret:
+        return _rooted(value, os.path.dirname(os.path.abspath(setting.origin.place.file)))
+    return value
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretRef):
+        return f"${{secret:{value.name}}}"
+    if isinstance(value, SecretText):
+        return "".join(_shown(part) for part in value.parts)
+    if isinstance(value, str):
+        return LITERAL.sub("$${", LOOKS_SECRET.sub(HIDDEN, value))
+    if isinstance(value, dict):
+        return {str(key): _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _rooted(value: Any, folder: str) -> Any:
+    """Return a file path from the root: the flat text may be kept in another folder than what it came from."""
+    if isinstance(value, list):
+        return [_rooted(item, folder) for item in value]
+    if not isinstance(value, str) or not value or value.startswith("${"):
+        return value
+    return os.path.normpath(os.path.join(folder, value))
+
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+
+def as_yaml(flat: Flat, *, origins: bool = False) -> str:
+    """Return the flat topology as YAML; with `origins` each line ends in the file and line its value came from."""
+    lines = list(_lines(flat.data, (), 0))
+    if not origins:
+        return "\n".join(text for text, _ in lines)
+    width = min(60, max(len(text) for text, _ in lines))
+    result = []
+    for text, path in lines:
+        origin = flat.origins.get(path)
+        result.append(f"{text:<{width}}  # {chain(origin)}" if origin else text)
+    return "\n".join(result)
+
+
+def chain(origin: Origin) -> str:
+    """Return where a thing was written and through which places it was used, innermost first."""
+    return " used in ".join(_short(place) for place in (origin.place, *reversed(origin.used)))
+
+
+def _short(place: Place) -> str:
+    relative = os.path.relpath(place.file) if os.path.isabs(place.file) else place.file
+    return f"{place.file if relative.startswith('..') else relative}:{place.line}"
+
+
+def _lines(value: Any, path: Path, depth: int) -> Iterator[tuple[str, Path]]:
+    indent = "  " * depth
+    for key, item in value.items():
+        below = (*path, key)
+        name = scalar(key)
+        if isinstance(item, dict) and item and not _is_leaf(item, path):
+            yield f"{indent}{name}:", below
+            yield from _lines(item, below, depth + 1)
+        elif isinstance(item, list) and len(item) > 1 and path[-1:] in ((), ("in",), ("out",)):
+            yield f"{indent}{name}:", below
+            for index, part in enumerate(item):
+                yield f"{indent}  - {inline(part)}", (*below, str(index))
+        else:
+            yield f"{indent}{name}: {inline(item)}", below
+
+
+def _is_leaf(item: dict[str, Any], path: Path) -> bool:
+    # A wire with its policy, and a param that is a mapping, each stay on one line.
+    return path[-1:] in (("in",), ("params",), ("set",)) or "policy" in item
+
+
+def inline(value: Any) -> str:
+    """Return a value in YAML's flow style."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{scalar(key)}: {inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return scalar(value)
+
+
+def scalar(value: Any) -> str:
+    """Return a scalar as strict YAML, quoted where it would be read as something else."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = str(value)
+    if PLAIN_TEXT.match(text) and text.lower() not in WORDS:
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+# --- differences --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One value that only one of two topologies has, or that they have otherwise; None where it is missing."""
+
+    path: str
+    before: Any
+    after: Any
+    kind: str
+
+    def __str__(self) -> str:
+        if self.kind == "added":
+            return f"+ {self.path}: {inline(self.after)}"
+        if self.kind == "removed":
+            return f"- {self.path}: {inline(self.before)}"
+        return f"~ {self.path}: {inline(self.before)} -> {inline(self.after)}"
+
+
+def differences(before: Flat, after: Flat) -> list[Difference]:
+    """Return what differs, in the order of the files, what is only in `after` last."""
+    old, new = dict(_leaves(before.data, ())), dict(_leaves(after.data, ()))
+    result = []
+    for path, value in old.items():
+        if path not in new:
+            result.append(Difference(_dotted(path), value, None, "removed"))
+        elif new[path] != value or type(new[path]) is not type(value):
+            result.append(Difference(_dotted(path), value, new[path], "changed"))
+    result += [Difference(_dotted(path), None, value, "added") for path, value in new.items() if path not in old]
+    return result
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, dict) and value and path[-2:-1] not in (("in",), ("params",), ("set",)):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    elif path == ("feedback",):
+        for line in value:
+            yield (*path, line), True
+    else:
+        yield path, value
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path)

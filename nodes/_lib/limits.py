@@ -1,0 +1,162 @@
+"""Pre-trade limits: pure functions, each of one rule.
+
+Each returns None when the order passes, otherwise (rule, detail) with the numbers compared. A number that is missing or
+not finite never passes. The rules are those of SEC 15c3-5(c), RTS 6 Article 15 and the FIA's best practices (2024).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from decimal import Decimal
+
+from nodes.messages import Book, NetExposure, OrderRequest
+
+Breach = tuple[str, str]
+
+
+def known_instrument(order: OrderRequest, instrument: str) -> Breach | None:
+    """Demand an order for the one instrument that the gate guards."""
+    if order.instrument != instrument:
+        return "instrument", f"{order.instrument} is not {instrument}"
+    return None
+
+
+def well_formed(order: OrderRequest, tick_size: Decimal, lot_size: Decimal, min_notional: Decimal) -> Breach | None:
+    """Demand a finite price and size above 0, on tick and lot, worth at least `min_notional` quote."""
+    price, size = order.price, order.size
+    if not (price.is_finite() and size.is_finite() and price > 0 and size > 0):
+        return "well_formed", f"price {price} and size {size} must be finite and above 0"
+    if price % tick_size:
+        return "well_formed", f"price {price} is no multiple of the tick {tick_size}"
+    if size % lot_size:
+        return "well_formed", f"size {size} is no multiple of the lot {lot_size}"
+    if price * size < min_notional:
+        return "well_formed", f"notional {price * size} is below {min_notional}"
+    return None
+
+
+def fresh_reference(book: Book | None, now_ns: int, max_age_ns: int) -> Breach | None:
+    """Demand a book that was received within `max_age_ns`, finite, with both sides, not crossed or locked."""
+    if book is None:
+        return "reference", "no book seen yet"
+    age_ns = now_ns - book.receive_time_ns
+    if age_ns > max_age_ns:
+        return "reference", f"book is {age_ns / 1e9:.3f} s old, at most {max_age_ns / 1e9:g} s"
+    sizes = 0.0 < book.bid_size < math.inf and 0.0 < book.ask_size < math.inf
+    if not (0.0 < book.bid_price < book.ask_price < math.inf and sizes):
+        return "reference", f"book {book.bid_price} x {book.ask_price} is crossed, empty or not finite"
+    return None
+
+
+def known_exposure(exposure: NetExposure | None, now_ns: int, max_age_ns: int) -> Breach | None:
+    """Demand a net exposure that is defined, finite and was sent within `max_age_ns`."""
+    if exposure is None:
+        return "exposure_known", "no net exposure seen yet"
+    if exposure.net_base is None:
+        return "exposure_known", f"net exposure is undefined: {', '.join(exposure.unknown)}"
+    if not math.isfinite(exposure.net_base):
+        return "exposure_known", f"net exposure {exposure.net_base} is not finite"
+    age_ns = now_ns - exposure.event_time_ns
+    if age_ns > max_age_ns:
+        return "exposure_known", f"net exposure is {age_ns / 1e9:.3f} s old, at most {max_age_ns / 1e9:g} s"
+    return None
+
+
+def price_collar(price: float, mid: float, collar_bps: float) -> Breach | None:
+    """Demand |price / mid − 1| within `collar_bps`."""
+    distance_bps = abs(price / mid - 1.0) * 1e4
+    if not distance_bps <= collar_bps:
+        return "price_collar", f"price {price:g} is {distance_bps:.2f} bps from mid {mid:g}, at most {collar_bps:g}"
+    return None
+
+
+def order_size(size: Decimal, max_size: Decimal) -> Breach | None:
+    """Demand at most `max_size` base."""
+    if size > max_size:
+        return "order_size", f"size {size} is above {max_size}"
+    return None
+
+
+def order_value(price: Decimal, size: Decimal, max_value: Decimal) -> Breach | None:
+    """Demand at most `max_value` quote."""
+    if price * size > max_value:
+        return "order_value", f"value {price * size} is above {max_value}"
+    return None
+
+
+def worst_net(side: str, net: float, same_side_open: float, size: float) -> float:
+    """Return the net base exposure once this order and all open ones of its side have filled, and none of the other.
+
+    `same_side_open` counts orders that are open, of unknown state, or filled but not in `net` yet; base, positive.
+    """
+    return net + same_side_open + size if side == "buy" else net - same_side_open - size
+
+
+def is_reducing(net: float, worst: float) -> bool:
+    """Return whether |net exposure| falls even if everything fills: the order's own leg does not count."""
+    return abs(worst) < abs(net)
+
+
+def net_exposure(net: float, worst: float, max_net: float) -> Breach | None:
+    """Demand that the worst |net| stays within `max_net`, or falls."""
+    if abs(worst) <= max_net or is_reducing(net, worst):
+        return None
+    return "net_exposure", f"worst case {worst:g} from net {net:g} is beyond {max_net:g}"
+
+
+def open_orders(count: int, max_count: int) -> Breach | None:
+    """Demand that fewer than `max_count` orders are open or of unknown state."""
+    if count >= max_count:
+        return "open_orders", f"{count} orders are open, at most {max_count}"
+    return None
+
+
+class MessageRate:
+    """A token bucket: `rate_per_s` tokens flow in, up to `burst`. Cancels always pass and leave a debt."""
+
+    def __init__(self, rate_per_s: float, burst: float, reserve: float) -> None:
+        self.rate_per_s = rate_per_s
+        self.burst = burst
+        self.reserve = reserve
+        self.tokens = burst
+        self.filled_ns = 0
+
+    def check(self, now_ns: int) -> Breach | None:
+        """Demand one token above the reserve that is kept for cancels."""
+        self._fill(now_ns)
+        if self.tokens < 1.0 + self.reserve:
+            return "message_rate", f"{self.tokens:.2f} tokens left, {self.reserve:g} kept for cancels"
+        return None
+
+    def spend(self, now_ns: int) -> None:
+        """Take one token, also when none is left."""
+        self._fill(now_ns)
+        self.tokens = max(self.tokens - 1.0, -self.burst)
+
+    def _fill(self, now_ns: int) -> None:
+        if self.filled_ns:
+            self.tokens = min(self.burst, self.tokens + (now_ns - self.filled_ns) / 1e9 * self.rate_per_s)
+        self.filled_ns = now_ns
+
+
+class Repetition:
+    """Count the passed orders of one side within a window: a loop that goes wild repeats itself."""
+
+    def __init__(self, max_count: int, window_ns: int) -> None:
+        self.max_count = max_count
+        self.window_ns = window_ns
+        self.times: dict[str, deque[int]] = {"buy": deque(), "sell": deque()}
+
+    def check(self, side: str, now_ns: int) -> Breach | None:
+        """Demand fewer than `max_count` passed orders of this side within the window; 0 turns the rule off."""
+        times = self.times[side]
+        while times and now_ns - times[0] >= self.window_ns:
+            times.popleft()
+        if self.max_count and len(times) >= self.max_count:
+            return "repetition", f"{len(times)} {side} orders within {self.window_ns / 1e9:g} s, at most {self.max_count}"
+        return None
+
+    def add(self, side: str, now_ns: int) -> None:
+        """Note a passed order."""
+        self.times[side].append(now_ns)

@@ -1,0 +1,49 @@
+"""Fills that a venue has reported and that the net exposure does not contain yet."""
+
+from __future__ import annotations
+
+
+class UnseenFills:
+    """Count what order updates say was filled until the exposure's venue part has moved by it.
+
+    Updates and exposure come on different wires, so that for a moment an order may be gone while the exposure still
+    shows the position before its fill; who decides then decides twice. What stays unseen for `patience_ns` is given up:
+    the venue part has moved for another reason meanwhile.
+    """
+
+    __slots__ = ("bought", "patience_ns", "since_ns", "sold", "venue_base")
+
+    def __init__(self, patience_ns: int) -> None:
+        self.patience_ns = patience_ns
+        self.bought = 0.0
+        self.sold = 0.0
+        self.since_ns = 0
+        self.venue_base = 0.0
+
+    def report(self, side: str, size: float, venue_base: float, now_ns: int) -> None:
+        """Note `size` base filled, while the exposure known so far has `venue_base`."""
+        if not (self.bought or self.sold):
+            self.venue_base = venue_base
+        if side == "buy":
+            self.bought += size
+        else:
+            self.sold += size
+        self.since_ns = now_ns
+
+    def see(self, venue_base: float, now_ns: int) -> None:
+        """Note the venue part of a new exposure."""
+        change, self.venue_base = venue_base - self.venue_base, venue_base
+        if change > 0:
+            self.bought = _less(self.bought, change)
+        else:
+            self.sold = _less(self.sold, -change)
+        if now_ns - self.since_ns > self.patience_ns:
+            self.bought = self.sold = 0.0
+
+    def __bool__(self) -> bool:
+        return self.bought > 0.0 or self.sold > 0.0
+
+
+def _less(amount: float, change: float) -> float:
+    rest = amount - change
+    return rest if rest > 1e-9 else 0.0

@@ -1,0 +1,192 @@
+"""Pre-trade controls: no order reaches a venue that this gate has not passed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from decimal import Decimal
+
+from engine import NS_PER_S, In, Node, Out, param, state
+from nodes._lib import limits
+from nodes._lib.limits import Breach
+from nodes._lib.unseen_fills import UnseenFills
+from nodes.messages import Book, GateVerdict, NetExposure, OrderRequest, OrderUpdate
+
+FINAL = frozenset({"filled", "canceled", "rejected", "expired"})
+
+
+class PassedOrder(msgspec.Struct):
+    """An order that was passed and of which no end is known. It counts in full until the venue says otherwise."""
+
+    side: str
+    size: Decimal
+    filled: Decimal = Decimal(0)
+
+
+class RiskGate(Node):
+    """Judge every order request: pass it on or block it, and say why.
+
+    Cheap and absolute rules come first; the first that is breached decides. An input that is missing, older than its
+    `max_age`, or not finite blocks. Cancels always pass. The exposure limit counts the worst case: net exposure, all
+    open and unknown orders of the same side, fills not yet in the exposure, and this order. An order that lets |net|
+    fall even then passes beyond the limit.
+
+    Two latches hold until a restart: too many orders of one side within a window block every order; a halt (by the
+    stale action, or `armed: false`) lets through only cancels and orders that reduce |net|.
+    """
+
+    order = In(OrderRequest, many=True, doc="Requests to judge.", tags={"pair": "instrument"})
+    book = In(Book, critical=True, doc="Reference market.", tags={"pair": "instrument"})
+    exposure = In(NetExposure, critical=True, doc="Net base exposure over LP and venues.")
+    update = In(OrderUpdate, many=True, doc="What became of passed orders, from the venue.")
+    approved = Out(OrderRequest, doc="Requests that passed.", tags={"pair": "instrument"})
+    verdict = Out(GateVerdict, doc="One per request, passed or blocked, with the rule and its numbers.")
+
+    stale_actions = {  # noqa: RUF012
+        "block": "refuse orders until the input speaks again; cancels pass",
+        "halt": "until a restart, let through only cancels and orders that reduce net exposure",
+    }
+
+    instrument: str = param(doc="The one instrument whose orders may pass, as in ETH-USDT-PERP.")
+    tick_size: Decimal = param(Decimal("0.01"), unit="quote", exclusiveMinimum=0, doc="Prices are multiples of it.")
+    lot_size: Decimal = param(Decimal("0.001"), unit="base", exclusiveMinimum=0, doc="Sizes are multiples of it.")
+    min_notional: Decimal = param(Decimal(0), unit="quote", minimum=0, doc="Smallest price × size.")
+    book_max_age_s: float = param(10.0, unit="s", exclusiveMinimum=0, doc="Age at which the book is no reference.")
+    exposure_max_age_s: float = param(120.0, unit="s", exclusiveMinimum=0, doc="Age at which net exposure is unknown.")
+    collar_bps: float = param(100.0, unit="bps", exclusiveMinimum=0, doc="Largest distance of a price from mid.")
+    max_order_size: Decimal = param(unit="base", exclusiveMinimum=0, doc="Largest order.")
+    max_order_value: Decimal = param(unit="quote", exclusiveMinimum=0, doc="Largest price × size.")
+    max_net_base: float = param(unit="base", exclusiveMinimum=0, doc="Largest worst-case |net exposure|.")
+    max_open_orders: int = param(10, minimum=1, doc="Most orders open or of unknown state.")
+    messages_per_s: float = param(10.0, unit="1/s", exclusiveMinimum=0, doc="Sustained rate of requests.")
+    message_burst: float = param(20.0, minimum=1, doc="Requests that may come at once.")
+    cancel_reserve: float = param(5.0, minimum=0, doc="Part of the burst that is kept for cancels.")
+    max_repeats: int = param(60, minimum=0, doc="Orders of one side in a window that latch the gate; 0: no limit.")
+    repeat_window_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="Window of that count.")
+    settle_s: float = param(5.0, unit="s", minimum=0, doc="How long a reported fill may be missing from net exposure.")
+    armed: bool = param(True, doc="false starts the gate halted.")
+
+    open_orders: dict[str, PassedOrder] = state(factory=dict, doc="Passed orders without a known end.")
+    used_ids: set[str] = state(factory=set, doc="Client order ids of every order that passed.")
+    verdicts: int = state(0, doc="Verdicts so far.")
+
+    def start(self) -> None:
+        self.last_book: Book | None = None
+        self.last_exposure: NetExposure | None = None
+        self.halted = not self.armed
+        self.latched = ""
+        self.silent: dict[str, bool] = {}
+        self.rate = limits.MessageRate(self.messages_per_s, self.message_burst, self.cancel_reserve)
+        self.repetition = limits.Repetition(self.max_repeats, round(self.repeat_window_s * NS_PER_S))
+        self.unseen = UnseenFills(round(self.settle_s * NS_PER_S))
+        self.book_max_age_ns = round(self.book_max_age_s * NS_PER_S)
+        self.exposure_max_age_ns = round(self.exposure_max_age_s * NS_PER_S)
+
+    def on_book(self, book: Book) -> None:
+        self.last_book = book
+
+    def on_exposure(self, exposure: NetExposure) -> None:
+        self.last_exposure = exposure
+        if self.unseen:
+            self.unseen.see(exposure.venue_base, self.now_ns)
+
+    def on_update(self, update: OrderUpdate) -> None:
+        order = self.open_orders.get(update.client_order_id)
+        if order is None:
+            return
+        new = update.filled_size - order.filled
+        if new > 0:
+            order.filled = update.filled_size
+            venue_base = self.last_exposure.venue_base if self.last_exposure is not None else 0.0
+            self.unseen.report(order.side, float(new), venue_base, self.now_ns)
+        if update.status in FINAL:
+            del self.open_orders[update.client_order_id]
+
+    def input_stale(self, name: str, action: str) -> None:
+        self.silent[name] = True
+        if action == "halt":
+            self.halted = True
+
+    def input_recovered(self, name: str) -> None:
+        self.silent[name] = False
+
+    def on_order(self, order: OrderRequest) -> None:
+        now_ns = self.now_ns
+        if order.action == "cancel":
+            self.rate.spend(now_ns)
+            self._verdict(order, True, "cancel", "cancels always pass")
+            self.approved.whole(order)
+            return
+        breach = self._breach(order, now_ns)
+        if breach is not None:
+            self._verdict(order, False, *breach)
+            return
+        self.rate.spend(now_ns)
+        self.repetition.add(order.side, now_ns)
+        self.used_ids.add(order.client_order_id)
+        self.open_orders[order.client_order_id] = PassedOrder(order.side, order.size)
+        self._verdict(order, True, "all", self._numbers(order))
+        self.approved.whole(order)
+
+    def _breach(self, order: OrderRequest, now_ns: int) -> Breach | None:
+        # The first rule that the order breaches, in the order of docs/risk_gate.md.
+        if self.latched:
+            return "latched", self.latched
+        for name, silent in self.silent.items():
+            if silent:
+                return "silent_input", f"input {name} has been silent for longer than the topology allows"
+        if order.client_order_id in self.used_ids:
+            return "duplicate", f"client order id {order.client_order_id} was used before"
+        breach = (
+            limits.known_instrument(order, self.instrument)
+            or limits.well_formed(order, self.tick_size, self.lot_size, self.min_notional)
+            or limits.order_size(order.size, self.max_order_size)
+            or limits.order_value(order.price, order.size, self.max_order_value)
+            or limits.fresh_reference(self.last_book, now_ns, self.book_max_age_ns)
+            or limits.known_exposure(self.last_exposure, now_ns, self.exposure_max_age_ns)
+        )
+        if breach is not None:
+            return breach
+        book, net, worst = self.last_book, self._net(), self._worst(order)
+        assert book is not None
+        breach = limits.price_collar(float(order.price), book.mid, self.collar_bps) or limits.net_exposure(
+            net, worst, self.max_net_base
+        )
+        if breach is None and self.halted and not limits.is_reducing(net, worst):
+            breach = "halted", f"worst case {worst:g} does not reduce net {net:g}"
+        breach = (
+            breach
+            or limits.open_orders(len(self.open_orders), self.max_open_orders)
+            or self.rate.check(now_ns)
+        )
+        if breach is None:
+            breach = self.repetition.check(order.side, now_ns)
+            if breach is not None:
+                self.latched = breach[1]
+        return breach
+
+    def _net(self) -> float:
+        exposure = self.last_exposure
+        assert exposure is not None and exposure.net_base is not None
+        return exposure.net_base
+
+    def _worst(self, order: OrderRequest) -> float:
+        waiting = sum((each.size - each.filled for each in self.open_orders.values() if each.side == order.side), Decimal(0))
+        unseen = self.unseen.bought if order.side == "buy" else self.unseen.sold
+        return limits.worst_net(order.side, self._net(), float(waiting) + unseen, float(order.size))
+
+    def _numbers(self, order: OrderRequest) -> str:
+        book = self.last_book
+        assert book is not None
+        return f"{order.side} {order.size} at {order.price}, mid {book.mid:g}, net {self._net():g}"
+
+    def _verdict(self, order: OrderRequest, passed: bool, rule: str, detail: str) -> None:
+        self.verdicts += 1
+        self.verdict(
+            verdict_id=f"{self.id}-{self.verdicts}",
+            request_id=order.client_order_id,
+            event_time_ns=self.now_ns,
+            passed=passed,
+            rule=rule,
+            detail=detail,
+        )

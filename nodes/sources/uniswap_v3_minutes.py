@@ -1,0 +1,98 @@
+"""Replay a Uniswap v3 pool from rows of one minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+from engine import NS_PER_S, Node, Out, param
+from nodes._lib.history import time_ns
+from nodes._lib.pool_history import PoolMinute, read_pool_minutes
+from nodes._lib.pool_position import sqrt_ratio_at_tick
+from nodes._lib.ticks import Orientation
+from nodes.messages import PoolState
+
+MINUTE_NS = 60 * NS_PER_S
+
+
+class UniswapV3Minutes(Node):
+    """Recorded minutes of a Uniswap v3 pool, one state each at the minute's end, in base and quote.
+
+    Prices are those of ticks, so they are good to 1 bp, and flows are sums over the minute: fees that follow from them
+    are estimates (`estimated`). The path inside a minute is not known. Block numbers are not in the files and are 0.
+    """
+
+    state = Out(PoolState, doc="One per minute.", tags={"pair": "pool"})
+
+    files: list[str] = param(path=True, doc="Minutes of the pool, CSV or CSV.gz; the files follow each other.")
+    pool: str = param(doc="Name of the pool, as in ETH-USDC-5.")
+    quote_is_token0: bool = param(doc="Whether the pool's token0 is the quote (USDC/WETH on Polygon: true).")
+    base_decimals: int = param(18, minimum=0, maximum=36, doc="Decimals of the base token.")
+    quote_decimals: int = param(6, minimum=0, maximum=36, doc="Decimals of the quote token.")
+    protocol_fee_base: int = param(0, minimum=0, maximum=10, doc="0, or n: the protocol keeps 1/n of fees in base.")
+    protocol_fee_quote: int = param(0, minimum=0, maximum=10, doc="0, or n: the same for fees in quote.")
+    begin: str = param("", doc="First time to replay, as YYYY-MM-DD HH:MM:SS in UTC; empty for the files' first.")
+    end: str = param("", doc="Time at which to end, in the same form; empty for the files' last.")
+    repeat: int = param(1, minimum=1, doc="Replay the files so many times, one after the other; for benchmarks.")
+
+    def history(self) -> Iterator[tuple[int, PoolState]]:
+        """Yield (time, state) of each minute."""
+        shift_ns = 0
+        # Replayed again and again the rows are kept; replayed once they are streamed.
+        kept = list(self._minutes()) if self.repeat > 1 else None
+        for turn in count(1):
+            first_ns = last_ns = 0
+            for state in self._states(kept if kept is not None else self._minutes(), shift_ns):
+                last_ns = state.event_time_ns
+                first_ns = first_ns or last_ns
+                yield last_ns, state
+            if turn == self.repeat or not last_ns:
+                return
+            shift_ns += last_ns - first_ns + MINUTE_NS
+
+    def _minutes(self) -> Iterator[PoolMinute]:
+        begin_ns = time_ns(self.begin) if self.begin else 0
+        end_ns = time_ns(self.end) if self.end else None
+        for minute in read_pool_minutes(self.files):
+            if end_ns is not None and minute.event_time_ns > end_ns:
+                return
+            if minute.start_time_ns >= begin_ns:
+                yield minute
+
+    def _states(self, minutes: Iterable[PoolMinute], shift_ns: int) -> Iterator[PoolState]:
+        orientation = Orientation(self.base_decimals, self.quote_decimals, self.quote_is_token0, spacing=1)
+        prices: dict[int, float] = {}
+
+        def price_of(tick: int) -> float:
+            found = prices.get(tick)
+            if found is None:
+                found = prices[tick] = orientation.price(tick)
+            return found
+
+        inverted, pool = self.quote_is_token0, self.pool
+        protocol_base, protocol_quote = self.protocol_fee_base, self.protocol_fee_quote
+        before = 0
+        for minute in minutes:
+            close = minute.close_tick
+            before = before or close
+            # Both ends of the move since the previous minute are part of this one.
+            low, high = min(minute.lowest_tick, before), max(minute.highest_tick, before)
+            before = close
+            # By position: this is the hot loop of long backtests.
+            yield PoolState(
+                pool,
+                minute.event_time_ns + shift_ns,
+                0,
+                price_of(close),
+                price_of(high if inverted else low),
+                price_of(low if inverted else high),
+                sqrt_ratio_at_tick(close),
+                close,
+                minute.liquidity,
+                minute.in1 if inverted else minute.in0,
+                minute.in0 if inverted else minute.in1,
+                True,
+                True,
+                protocol_base,
+                protocol_quote,
+            )

@@ -1,0 +1,312 @@
+"""A simulated venue for one linear instrument."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+from engine import NS_PER_S, In, Node, Out, param, state
+from nodes.messages import Book, Fill, OrderRequest, OrderUpdate, Trade, VenuePosition
+from nodes.venues.sim.account import Account, fee_of
+from nodes.venues.sim.matching import (
+    RestingOrder,
+    Taken,
+    by_priority,
+    fills_of_trade,
+    is_market,
+    levels_of,
+    opposite,
+    queue_after_book,
+    queue_at_arrival,
+    reaches,
+    still_taken,
+    take,
+)
+
+
+class SimulatedExchange(Node):
+    """Match our orders against a recorded or made market, by stated rules.
+
+    - An order reaches the venue `order_latency_s` after it was sent, a cancel after `cancel_latency_s` but never before
+      its order. What fills before the cancel arrives stays filled; the cancel of a finished or unknown order is answered
+      with `rejected`, reason `unknown order`.
+    - An order off tick or lot, below the minimum notional, with a used client order id, or that meets no valid market
+      is rejected. A post-only order that would trade on arrival is rejected.
+    - What crosses on arrival takes the displayed depth level by level at the taker fee. The rest of an IOC ends as
+      `expired`; the rest of a GTC rests. A level that keeps showing the same size is not taken twice.
+    - A resting order joins behind `queue_share` of the size displayed at its price, and fills at its own price at the
+      maker fee: by trades at its price once they have used up the queue, by trades through its price, and without any
+      trade when the opposite best reaches it, up to the size displayed there. One printed trade fills us at most
+      `participation` of its size.
+    - Our orders do not move the market: they are in no book, and what we take comes back when the level changes.
+    - Funding is settled at whole multiples of `funding_interval_s`; with a positive rate the long pays.
+
+    Sent for each fill: the fill, the order's update, then the position that contains it.
+    """
+
+    order = In(OrderRequest, doc="Orders and cancels that a risk gate has passed.", tags={"pair": "instrument"})
+    book = In(Book, doc="The venue's book, without our orders.", tags={"pair": "instrument"})
+    trade = In(Trade, optional=True, doc="Printed trades of others.", tags={"pair": "instrument"})
+    update = Out(OrderUpdate, doc="What became of an order.")
+    fill = Out(Fill, doc="One per execution.", tags={"pair": "instrument"})
+    position = Out(VenuePosition, doc="Level after each fill and funding, and once at the start.", optional=True)
+
+    instrument: str = param(doc="The instrument that is traded here, as in ETH-USDT-PERP.")
+    tick_size: Decimal = param(Decimal("0.01"), unit="quote", exclusiveMinimum=0, doc="Prices are multiples of it.")
+    lot_size: Decimal = param(Decimal("0.001"), unit="base", exclusiveMinimum=0, doc="Sizes are multiples of it.")
+    min_notional: Decimal = param(Decimal(0), unit="quote", minimum=0, doc="Smallest price × size of an order.")
+    maker_fee_bps: Decimal = param(Decimal(2), unit="bps", doc="Fee of a fill that rested; a rebate is negative.")
+    taker_fee_bps: Decimal = param(Decimal(5), unit="bps", doc="Fee of a fill that crossed.")
+    order_latency_s: float = param(0.05, unit="s", minimum=0, doc="From sending an order to its arrival.")
+    cancel_latency_s: float = param(0.05, unit="s", minimum=0, doc="From sending a cancel to its arrival.")
+    queue_share: float = param(
+        1.0, unit="fraction", minimum=0, maximum=1, doc="Part of the displayed size at its price that an order joins behind."
+    )
+    participation: float = param(
+        1.0, unit="fraction", minimum=0, maximum=1, doc="Largest part of a printed trade that can fill us."
+    )
+    funding_rate_annual: float = param(0.0, unit="1/year", doc="Funding rate; positive when the long pays.")
+    funding_interval_s: float = param(28_800.0, unit="s", exclusiveMinimum=0, doc="Time between two settlements.")
+
+    orders: dict[str, RestingOrder] = state(factory=dict, doc="Resting orders by client order id.")
+    in_flight: dict[str, OrderRequest] = state(factory=dict, doc="Orders on their way, by client order id.")
+    arrival_ns: dict[str, int] = state(factory=dict, doc="When orders on their way arrive.")
+    used_ids: set[str] = state(factory=set, doc="Every client order id that was ever sent.")
+    account: Account = state(factory=Account, doc="Position and money.")
+    orders_accepted: int = state(0, doc="Orders that were given a venue order id.")
+    trades_made: int = state(0, doc="Fills so far; the last trade id.")
+    last_mid: float = state(0.0, doc="Mid of the last book that was a market, kept when books stop being one.")
+
+    def start(self) -> None:
+        self.market: Book | None = None
+        self.taken: dict[str, Taken] = {"buy": {}, "sell": {}}
+        self.watching = bool(self.orders)
+        self.after(0.0, self.announce)
+        if self.funding_rate_annual:
+            interval_ns = round(self.funding_interval_s * NS_PER_S)
+            self.after((interval_ns - self.now_ns % interval_ns) / NS_PER_S, self.settle_funding)
+
+    def announce(self) -> None:
+        """Tell the position at the start."""
+        self._send_position()
+
+    def stop(self) -> None:
+        for order in list(self.orders.values()):
+            self._finish(order, "canceled", "venue stopped")
+        for request in list(self.in_flight.values()):
+            self._reject(request, "venue stopped")
+        self.in_flight.clear()
+        self.arrival_ns.clear()
+
+    # --- the market -------------------------------------------------------------------------------------------
+
+    def on_book(self, book: Book) -> None:
+        if not 0.0 < book.bid_price < book.ask_price < math.inf:
+            self.last_mid = self._mid()
+            self.market = None
+            return
+        self.market = book
+        if self.watching:
+            self._match_book(book)
+
+    def on_trade(self, trade: Trade) -> None:
+        if not self.orders:
+            return
+        for order, size in fills_of_trade(
+            self.orders.values(), trade.price, trade.size, trade.aggressor, self.participation, self.lot_size
+        ):
+            self._fill(order, order.price, size, "maker")
+
+    def _match_book(self, book: Book) -> None:
+        if not is_market(book):
+            return
+        for side in ("buy", "sell"):
+            against = levels_of(book, opposite(side))
+            taken = self.taken[side] = still_taken(self.taken[side], against)
+            own_side = levels_of(book, side)
+            for order in by_priority(self.orders.values(), side):
+                limit = float(order.price)
+                order.queue_ahead = queue_after_book(order.queue_ahead, own_side, side, limit)
+                if against and reaches(side, limit, against[0][0]):
+                    order.queue_ahead = 0.0
+                    parts = take(against, side, limit, order.remaining, self.lot_size, taken)
+                    if parts:
+                        self._fill(order, order.price, sum((size for _, size in parts), Decimal(0)), "maker")
+        self.watching = bool(self.orders or self.taken["buy"] or self.taken["sell"])
+
+    def _mid(self) -> float:
+        return self.market.mid if self.market is not None else self.last_mid
+
+    # --- orders -----------------------------------------------------------------------------------------------
+
+    def on_order(self, request: OrderRequest) -> None:
+        order_id = request.client_order_id
+        if request.action == "cancel":
+            delay_s = self.cancel_latency_s
+            if order_id in self.arrival_ns:
+                delay_s = max(delay_s, (self.arrival_ns[order_id] - self.now_ns) / NS_PER_S)
+            if delay_s:
+                self.after(delay_s, self.cancel_arrives, order_id)
+            else:
+                self.cancel_arrives(order_id)
+            return
+        if order_id in self.used_ids:
+            self._reject(request, "client order id was used before")
+            return
+        self.used_ids.add(order_id)
+        self.in_flight[order_id] = request
+        if self.order_latency_s:
+            self.arrival_ns[order_id] = self.now_ns + round(self.order_latency_s * NS_PER_S)
+            self.after(self.order_latency_s, self.order_arrives, order_id)
+        else:
+            self.order_arrives(order_id)
+
+    def order_arrives(self, order_id: str) -> None:
+        """Accept or reject an order, and trade what crosses."""
+        request = self.in_flight.pop(order_id, None)
+        if request is None:
+            return
+        self.arrival_ns.pop(order_id, None)
+        reason = self._refusal(request)
+        if reason:
+            self._reject(request, reason)
+            return
+        book = self.market
+        assert book is not None, "_refusal() lets no order through without a market"
+        self.watching = True
+        side, limit = request.side, float(request.price)
+        self.orders_accepted += 1
+        order = RestingOrder(order_id, str(self.orders_accepted), side, request.price, request.size)
+        self.orders[order_id] = order
+        order.queue_ahead = queue_at_arrival(levels_of(book, side), side, limit, self.queue_share)
+        self._update(order, "open")
+        for price, size in take(
+            levels_of(book, opposite(side)), side, limit, order.size, self.lot_size, self.taken[side]
+        ):
+            self._fill(order, price, size, "taker")
+        if request.time_in_force == "ioc" and order.remaining > 0:
+            self._finish(order, "expired", "rest of an immediate-or-cancel order")
+
+    def cancel_arrives(self, order_id: str) -> None:
+        """Cancel an order that still rests; say so when there is none."""
+        order = self.orders.get(order_id)
+        if order is not None:
+            self._finish(order, "canceled", "canceled by request")
+            return
+        self.update(
+            client_order_id=order_id,
+            venue_order_id="",
+            instrument=self.instrument,
+            event_time_ns=self.now_ns,
+            status="rejected",
+            side="buy",
+            price=Decimal(0),
+            size=Decimal(0),
+            filled_size=Decimal(0),
+            reason="unknown order",
+        )
+
+    def _refusal(self, request: OrderRequest) -> str:
+        # Why an arriving order is not accepted; empty when it is.
+        price, size, book = request.price, request.size, self.market
+        if request.instrument != self.instrument:
+            return f"instrument {request.instrument} is not traded here"
+        if not (price.is_finite() and size.is_finite() and price > 0 and size > 0):
+            return f"price {price} and size {size} must be finite and above 0"
+        if price % self.tick_size:
+            return f"price {price} is no multiple of the tick {self.tick_size}"
+        if size % self.lot_size:
+            return f"size {size} is no multiple of the lot {self.lot_size}"
+        if price * size < self.min_notional:
+            return f"notional {price * size} is below the minimum {self.min_notional}"
+        if book is None or not is_market(book):
+            return "no valid market"
+        if request.post_only:
+            if request.time_in_force == "ioc":
+                return "post-only cannot be immediate-or-cancel"
+            if reaches(request.side, float(price), book.ask_price if request.side == "buy" else book.bid_price):
+                return "post-only order would trade"
+        return ""
+
+    # --- what is sent -----------------------------------------------------------------------------------------
+
+    def _fill(self, order: RestingOrder, price: Decimal, size: Decimal, liquidity: str) -> None:
+        order.filled += size
+        self.trades_made += 1
+        maker = liquidity == "maker"
+        fee = fee_of(price, size, self.maker_fee_bps if maker else self.taker_fee_bps)
+        self.account.book_fill(size if order.side == "buy" else -size, price, fee)
+        self.fill(
+            trade_id=str(self.trades_made),
+            client_order_id=order.client_order_id,
+            instrument=self.instrument,
+            event_time_ns=self.now_ns,
+            side=order.side,
+            price=price,
+            size=size,
+            fee=fee,
+            fee_currency=self.instrument.split("-")[1],
+            liquidity=liquidity,
+            mid=self._mid(),
+        )
+        if order.remaining > 0:
+            self._update(order, "partially_filled")
+        else:
+            self._finish(order, "filled")
+        self._send_position()
+
+    def _finish(self, order: RestingOrder, status: str, reason: str = "") -> None:
+        del self.orders[order.client_order_id]
+        self._update(order, status, reason)
+
+    def _update(self, order: RestingOrder, status: str, reason: str = "") -> None:
+        self.update(
+            client_order_id=order.client_order_id,
+            venue_order_id=order.venue_order_id,
+            instrument=self.instrument,
+            event_time_ns=self.now_ns,
+            status=status,
+            side=order.side,
+            price=order.price,
+            size=order.size,
+            filled_size=order.filled,
+            reason=reason,
+        )
+
+    def _reject(self, request: OrderRequest, reason: str) -> None:
+        self.update(
+            client_order_id=request.client_order_id,
+            venue_order_id="",
+            instrument=request.instrument,
+            event_time_ns=self.now_ns,
+            status="rejected",
+            side=request.side,
+            price=request.price,
+            size=request.size,
+            filled_size=Decimal(0),
+            reason=reason,
+        )
+
+    def _send_position(self) -> None:
+        account = self.account
+        self.position(
+            instrument=self.instrument,
+            event_time_ns=self.now_ns,
+            size=account.size,
+            entry_price=account.entry_price,
+            realised=account.realised,
+            fees=account.fees,
+            funding=account.funding,
+            last_trade_id=str(self.trades_made) if self.trades_made else "",
+        )
+
+    def settle_funding(self) -> None:
+        """Pay or receive the funding of the interval that ends now."""
+        self.after(self.funding_interval_s, self.settle_funding)
+        if self.account.size:
+            self.account.pay_funding(
+                Decimal(repr(self._mid())),
+                Decimal(repr(self.funding_rate_annual)),
+                Decimal(repr(self.funding_interval_s)),
+            )
+            self._send_position()

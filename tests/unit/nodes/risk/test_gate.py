@@ -1,0 +1,227 @@
+"""The risk gate: each rule alone, the latches, and what counts in the worst case."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from support.markets import PERP, book, cancel, exposure, place, update
+
+from engine.testing import NodeUnderTest, run_node
+from nodes._lib import limits
+from nodes.risk.gate import RiskGate
+
+LIMITS = {"instrument": PERP, "tick_size": "0.1", "max_order_size": 10, "max_order_value": 25_000, "max_net_base": 8}
+
+
+def gate(net: float | None = 0.0, **params: Any) -> NodeUnderTest:
+    node = run_node(RiskGate, **{**LIMITS, **params})
+    node.on_book(book())
+    node.on_exposure(exposure(net))
+    return node
+
+
+def judge(node: NodeUnderTest, order_id: str, side: str = "sell", size: str = "1", price: str = "2000.1") -> tuple[bool, str]:
+    sent = node.on_order(place(order_id, side, price, size))
+    (verdict,) = [message for name, message in sent if name == "verdict"]
+    passed = [message for name, message in sent if name == "approved"]
+    assert bool(passed) == verdict.passed
+    assert verdict.request_id == order_id
+    assert verdict.detail
+    return verdict.passed, verdict.rule
+
+
+def test_a_sound_order_passes_and_the_verdict_comes_first():
+    sent = gate().on_order(place("a", "sell", "2000.1", "1"))
+    assert [name for name, _ in sent] == ["verdict", "approved"]
+    assert sent[0][1].rule == "all"
+    assert sent[1][1] == place("a", "sell", "2000.1", "1")
+
+
+@pytest.mark.parametrize(
+    ("order", "rule"),
+    [
+        (place("a", "sell", "2000.1", "1", instrument="BTC-USDT-PERP"), "instrument"),
+        (place("a", "sell", "2000.15", "1"), "well_formed"),
+        (place("a", "sell", "2000.1", "1.0005"), "well_formed"),
+        (place("a", "sell", "NaN", "1"), "well_formed"),
+        (place("a", "sell", "2000.1", "Infinity"), "well_formed"),
+        (place("a", "sell", "2000.1", "0"), "well_formed"),
+        (place("a", "sell", "2000.1", "0.001"), "well_formed"),
+        (place("a", "sell", "2000.1", "10.001"), "order_size"),
+        (place("a", "sell", "2600", "9.999"), "order_value"),
+        (place("a", "sell", "2021", "1"), "price_collar"),
+        (place("a", "buy", "1979", "1"), "price_collar"),
+        (place("a", "sell", "2000.1", "8.001"), "net_exposure"),
+        (place("a", "buy", "2000", "8.001"), "net_exposure"),
+    ],
+)
+def test_each_rule_blocks_and_is_named(order, rule):
+    ((_, verdict),) = gate(min_notional=5).on_order(order)
+    assert (verdict.passed, verdict.rule) == (False, rule)
+
+
+def test_missing_inputs_block():
+    node = run_node(RiskGate, **LIMITS)
+    assert judge(node, "a") == (False, "reference")
+    node.on_book(book())
+    assert judge(node, "a") == (False, "exposure_known")
+    node.on_exposure(exposure(None))
+    assert judge(node, "a") == (False, "exposure_known")
+    node.on_exposure(exposure(float("nan")))
+    assert judge(node, "a") == (False, "exposure_known")
+    node.on_exposure(exposure(0.0))
+    assert judge(node, "a") == (True, "all")
+
+
+@pytest.mark.parametrize(
+    "bad", [book(2000.1, 2000.0), book(2000.0, 2000.0), book(float("nan"), 2000.0), book(bid_size=0.0), book(0.0, 2000.0)]
+)
+def test_a_book_that_is_no_market_blocks(bad):
+    node = gate()
+    node.on_book(bad)
+    assert judge(node, "a") == (False, "reference")
+
+
+def test_inputs_older_than_their_limit_block():
+    node = gate(book_max_age_s=5, exposure_max_age_s=30)
+    node.at(5.0)
+    assert judge(node, "a")[0]
+    node.at(5.001)
+    assert judge(node, "b") == (False, "reference")
+    node.at(31.0)
+    node.on_book(book(at_s=31.0))
+    assert judge(node, "c") == (False, "exposure_known")
+
+
+def test_open_orders_of_the_same_side_count_in_full_until_their_end():
+    node = gate()
+    assert judge(node, "a", size="5") == (True, "all")
+    assert judge(node, "b", size="4") == (False, "net_exposure")
+    assert judge(node, "c", "buy", "8", "2000") == (True, "all")
+    node.on_update(update("a", "open", size="5"))
+    assert judge(node, "d", size="4") == (False, "net_exposure")
+    node.on_update(update("a", "canceled", size="5"))
+    assert judge(node, "e", size="4") == (True, "all")
+
+
+def test_a_reported_fill_counts_until_the_exposure_contains_it():
+    node = gate()
+    judge(node, "a", size="5")
+    node.on_update(update("a", "filled", size="5", filled="5"))
+    assert judge(node, "b", size="4") == (False, "net_exposure")
+    node.on_exposure(exposure(-5.0, venue=-5.0))
+    assert judge(node, "c", size="4") == (False, "net_exposure")
+    assert judge(node, "d", size="3") == (True, "all")
+
+
+def test_a_fill_that_never_shows_in_the_exposure_is_given_up():
+    node = gate(settle_s=5)
+    judge(node, "a", size="5")
+    node.on_update(update("a", "filled", size="5", filled="5"))
+    node.at(4.0)
+    node.on_exposure(exposure(0.0, at_s=4.0))
+    assert judge(node, "b", size="4") == (False, "net_exposure")
+    node.at(5.5)
+    node.on_exposure(exposure(0.0, at_s=5.5))
+    assert judge(node, "c", size="4") == (True, "all")
+
+
+def test_a_reducing_order_passes_beyond_the_limit_but_not_past_zero_to_as_much():
+    node = gate(net=20.0)
+    assert judge(node, "a", "buy", "0.1", "2000") == (False, "net_exposure")
+    assert judge(node, "b", size="10") == (True, "all")
+    assert judge(node, "c", size="10") == (True, "all")
+    assert judge(node, "d", size="10") == (True, "all")  # worst case -10, less than 20
+    assert judge(node, "e", size="10") == (False, "net_exposure")
+
+
+def test_open_orders_are_bounded():
+    node = gate(max_open_orders=2)
+    assert judge(node, "a") == (True, "all")
+    assert judge(node, "b", "buy", price="2000") == (True, "all")
+    assert judge(node, "c") == (False, "open_orders")
+
+
+def test_a_client_order_id_passes_once_also_after_its_end():
+    node = gate()
+    judge(node, "a")
+    node.on_update(update("a", "canceled"))
+    assert judge(node, "a") == (False, "duplicate")
+
+
+def test_a_blocked_order_may_be_asked_for_again():
+    node = gate(net=None)
+    assert judge(node, "a")[0] is False
+    node.on_exposure(exposure(0.0))
+    assert judge(node, "a") == (True, "all")
+
+
+def test_the_message_rate_keeps_a_reserve_and_lets_every_cancel_pass():
+    node = gate(messages_per_s=1, message_burst=4, cancel_reserve=2, max_net_base=1000)
+    assert [judge(node, name)[1] for name in "abc"] == ["all", "all", "message_rate"]
+    for _ in range(9):
+        sent = node.on_order(cancel("a"))
+        assert [name for name, _ in sent] == ["verdict", "approved"]
+    node.at(1.0)
+    assert judge(node, "d") == (False, "message_rate")
+    node.at(9.9)
+    assert judge(node, "e")[1] == "all"
+
+
+def test_repetition_latches_the_gate_until_a_restart():
+    node = gate(max_repeats=3, repeat_window_s=10, max_net_base=1000)
+    assert [judge(node, name)[1] for name in "abcd"] == ["all", "all", "all", "repetition"]
+    node.at(1000.0)
+    node.on_book(book(at_s=1000.0))
+    node.on_exposure(exposure(50.0, at_s=1000.0))
+    assert judge(node, "e") == (False, "latched")
+    assert node.on_order(cancel("a"))[1][0] == "approved"
+
+
+def test_repetition_counts_one_side_within_the_window():
+    node = gate(max_repeats=2, repeat_window_s=1, max_net_base=1000)
+    assert [judge(node, "a")[1], judge(node, "b", "buy", price="2000")[1], judge(node, "c")[1]] == ["all"] * 3
+    node.at(1.0)
+    assert judge(node, "d")[1] == "all"
+
+
+def test_a_gate_that_is_not_armed_lets_only_reducing_orders_and_cancels_pass():
+    node = gate(net=3.0, armed=False)
+    assert judge(node, "a", "buy", price="2000") == (False, "halted")
+    assert judge(node, "b") == (True, "all")
+    assert judge(node, "c", size="6") == (False, "halted")
+    assert node.on_order(cancel("b"))[1][0] == "approved"
+
+
+def test_block_holds_while_the_input_is_silent():
+    node = gate()
+    node.input_stale("book", "block")
+    assert judge(node, "a") == (False, "silent_input")
+    node.input_recovered("book")
+    assert judge(node, "a") == (True, "all")
+
+
+def test_halt_stays_when_the_input_speaks_again():
+    node = gate(net=3.0)
+    node.input_stale("exposure", "halt")
+    assert judge(node, "a") == (False, "silent_input")
+    node.input_recovered("exposure")
+    assert judge(node, "a", "buy", price="2000") == (False, "halted")
+    assert judge(node, "b") == (True, "all")
+
+
+def test_limits_refuse_numbers_that_cannot_be_compared():
+    nan = float("nan")
+    assert limits.price_collar(nan, 2000.0, 100.0) is not None
+    assert limits.price_collar(2000.0, nan, 100.0) is not None
+    assert limits.net_exposure(nan, nan, 8.0) is not None
+    assert limits.net_exposure(0.0, float("inf"), 8.0) is not None
+
+
+def test_well_formed_needs_the_minimum_notional():
+    order = place("a", "sell", "100", "0.1")
+    args = (Decimal("0.1"), Decimal("0.001"))
+    assert limits.well_formed(order, *args, Decimal(10)) is None
+    assert limits.well_formed(order, *args, Decimal("10.01")) is not None
