@@ -31,7 +31,8 @@ class Node:
     - `start(self)`, called once before the first message, and `stop(self)`, once after the last;
     - `input_stale(self, name, action)`, `input_recovered(self, name)`, `input_closed(self, name)`;
     - `async def run(self)`, which makes it a driver: it owns one connection to the outside;
-    - `def history(self)`, which makes it a history: an iterator of (time_ns, message), in order of time.
+    - `def history(self)`, which makes it a history: an iterator of (time_ns, message), in order of time; and with it
+      `def history_end_ns(self)`, its last time, by which a run knows how far it has come.
 
     `__init__` is not overridden: what a node needs is declared, or set up in `start`.
     """

@@ -45,7 +45,7 @@ def generated(entries: list[Entry], root: Path = ROOT) -> dict[Path, str]:
 
 def standalone(entry: Entry, whole: dict[str, Any]) -> dict[str, Any]:
     """Return a node type's schema with the definitions that it refers to."""
-    shared = ("reference", "duration", "port", "on_stale", "wire")
+    shared = ("reference", "duration", "port", "on_stale", "wire", "for_each")
     return {**node_schema(entry), "$defs": {name: whole["$defs"][name] for name in shared}}
 
 

@@ -145,7 +145,7 @@ class _Source:
 
 
 def _span(host: Host, first_ns: int) -> int:
-    ends = [node.last_ns() for node in host.nodes.values() if hasattr(node, "last_ns")]
+    ends = [node.history_end_ns() for node in host.nodes.values() if hasattr(node, "history_end_ns")]
     return max(0, max(ends) - first_ns) if ends else 0
 
 

@@ -332,11 +332,12 @@ def make_sender(port: Port, append: Callable[[Any], None], host: Host) -> Callab
     defaults = dict(zip(reversed(fields), reversed(message.__struct_defaults__), strict=False))
     arguments = ", ".join(f"{name}=default_{name}" if name in defaults else name for name in fields)
     captured = "".join(f", default_{name}" for name in defaults)
+    # The names that are ours begin with two underscores: a field may be called `port`, `cause` or `message`.
     source = (
-        f"def make(port, append, host, message{captured}):\n"
+        f"def make(__port, __append, __host, __message{captured}):\n"
         f"    def send({arguments}):\n"
-        f"        cause = host.port\n"
-        f"        append((port, message({', '.join(fields)}), cause, cause.sent))\n"
+        f"        __cause = __host.port\n"
+        f"        __append((__port, __message({', '.join(fields)}), __cause, __cause.sent))\n"
         f"    return send\n"
     )
     scope: dict[str, Any] = {}

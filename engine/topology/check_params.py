@@ -64,7 +64,8 @@ def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Itera
     clear = list(_secrets_in_clear(param, setting))
     for place in clear:
         what = "is a secret" if param.secret else "looks like a private key or password"
-        fix = f"write ${{secret:{param.name.upper()}}} and put the value in the environment or the secrets file"
+        name = param.name.upper()
+        fix = f"write ${{secret:{name}}}; the value goes into $PIPELINE_SECRET_{name} or the file .secrets/{name}"
         yield problem_at(
             "secret-in-clear", f"{where} {what}, and is written in clear", setting.origin, fix, place=place
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.errors import Problem
+from engine.message import Message
 from engine.spec import In
 from engine.topology.model import LOSSY_KINDS, OnStale, Wire
 from engine.topology.rules import Graph, did_you_mean, problem_at
@@ -26,8 +27,9 @@ def problems(graph: Graph) -> list[Problem]:
         port = graph.input(wire.target)
         if port is None:
             continue
-        found += _lossy(wire, port)
-        found += _fields(wire, port)
+        carried = _carried(graph, wire, port)
+        found += _lossy(wire, port, carried)
+        found += _fields(wire, port, carried)
         found += _stale(graph, wire)
         if wire.policy.on_stale is None:
             continue
@@ -47,8 +49,15 @@ def problems(graph: Graph) -> list[Problem]:
     return found
 
 
-def _lossy(wire: Wire, port: In) -> Iterator[Problem]:
-    kind, message = wire.policy.kind, port.message
+def _carried(graph: Graph, wire: Wire, port: In) -> type[Message]:
+    """Return what the wire carries, by its writer: an input may read messages of several types."""
+    messages = [link.output.message for link in graph.links if link.wire is wire and link.fits]
+    reliable = [message for message in messages if message.delivery == "reliable"]
+    return next(iter([*reliable, *messages]), port.message)
+
+
+def _lossy(wire: Wire, port: In, message: type[Message]) -> Iterator[Problem]:
+    kind = wire.policy.kind
     if kind in LOSSY_KINDS and message.delivery == "reliable":
         text = f"{kind} may lose messages, but {message.__name__} on {wire.source} -> {wire.target} must all arrive"
         yield problem_at("policy-lossy", text, wire, "leave the policy out: the default here is reliable")
@@ -62,16 +71,16 @@ def _lossy(wire: Wire, port: In) -> Iterator[Problem]:
         )
 
 
-def _fields(wire: Wire, port: In) -> Iterator[Problem]:
+def _fields(wire: Wire, port: In, message: type[Message]) -> Iterator[Problem]:
     policy = wire.policy
     kind = policy.kind or port.policy
-    fields = port.message.__struct_fields__
+    fields = message.__struct_fields__
     if policy.by is not None:
         if kind != "conflate":
             yield _field(wire, f"`by` belongs to conflate, and the policy here is {kind}", "leave `by` out")
         elif policy.by not in fields:
             fix = did_you_mean(policy.by, fields, f"its fields are: {', '.join(fields)}")
-            yield _field(wire, f"conflate by {policy.by!r}: {port.message.__name__} has no such field", fix)
+            yield _field(wire, f"conflate by {policy.by!r}: {message.__name__} has no such field", fix)
     if policy.n is not None:
         if kind != "drop_oldest":
             yield _field(wire, f"`n` belongs to drop_oldest, and the policy here is {kind}", "leave `n` out")

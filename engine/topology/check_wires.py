@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.errors import Problem
+from engine.message import Message
 from engine.topology.model import NodeDecl, PortRef, Wire
 from engine.topology.rules import Graph, Link, did_you_mean, nearest, problem_at
 
@@ -158,7 +159,9 @@ def _open_inputs(graph: Graph, names: _Names) -> Iterator[Problem]:
             writers = [writer for writer in graph.writers_of(port.message) if not writer.startswith(f"{node_id}.")]
             message = f"input {name!r} of node {node_id!r} ({node.use}) has no wire; it reads {port.message.__name__}"
             fix = f"in: {{{name}: {writers[0]}}}" if writers else f"add a node that sends {port.message.__name__}"
-            if len(writers) > 1:
+            if port.message is Message:
+                fix = f"in: {{{name}: NODE.OUTPUT}}; it takes any message"
+            elif len(writers) > 1:
                 fix += f"   ({port.message.__name__} also comes from {_listed(writers[1:])})"
             yield problem_at("input-open", message, node, fix)
 

@@ -47,7 +47,10 @@ class Fields:
         if tree is None or text is None or text in choices:
             return text
         self.report.add(
-            "bad-value", f"{what} cannot be {shown(text)}", tree.place, suggestion(text, choices, what="choose one of"),
+            "bad-value",
+            f"{what} cannot be {shown(text)}",
+            tree.place,
+            suggestion(text, choices, what="choose one of"),
             used=tree.used,
         )
         return None

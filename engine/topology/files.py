@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.errors import Place
 from engine.topology.report import Report, shown, suggestion
 from engine.topology.yaml_tree import MAX_BYTES, Map, Tree, decode, kind, read_tree
 

@@ -41,10 +41,14 @@ def turns(tree: Tree, what: str, scope: Scope, fields: Fields) -> list[Scope]:
         fields.report.add("expansion-limit", message, tree.place, "shorten the lists", used=scope.used)
         return []
     scope.budget.spend(count, tree.place)
-    return [
-        scope.inside(dict(zip(names, turn, strict=True)), (*scope.used, *(one.place for one in turn)))
-        for turn in itertools.product(*lists)
-    ] if names else []
+    return (
+        [
+            scope.inside(dict(zip(names, turn, strict=True)), (*scope.used, *(one.place for one in turn)))
+            for turn in itertools.product(*lists)
+        ]
+        if names
+        else []
+    )
 
 
 def element_name(scope: Scope, outer: Scope) -> str | None:

@@ -75,12 +75,13 @@ class Scope:
             result = listing(tree.place, [self.resolve(item) for item in tree.items], used)
         elif isinstance(tree, Map):
             for key in tree.entries:
-                self._check_key(key, tree.keys[key])
+                self.check_key(key, tree.keys[key])
             result = mapping(
                 tree.place, {key: self.resolve(value) for key, value in tree.entries.items()}, tree.keys, used
             )
         if result.depth > MAX_DEPTH:
-            self.report.add("reference-depth", f"values are nested deeper than {MAX_DEPTH}", tree.place, used=self.used)
+            message = f"values are nested deeper than {MAX_DEPTH}"
+            self.report.add("reference-depth", message, tree.place, used=self.used)
             return Broken(tree.place, used)
         return result
 
@@ -115,7 +116,8 @@ class Scope:
         self.report.add("missing-param", message, via or param.place, fix, notes=notes, used=self.used[:-1])
         return Broken(param.place)
 
-    def _check_key(self, key: str, place: Place) -> None:
+    def check_key(self, key: str, place: Place) -> None:
+        """Report a key that holds a reference: what is filled in never makes structure."""
         if "${" in key:
             fix = "write the key out; node ids in a for_each come from its `as:`"
             self.report.add("reference-in-key", f"key {shown(key)} holds a reference", place, fix, used=self.used)
@@ -137,7 +139,8 @@ class Scope:
         length = sum(len(part) for part in parts if isinstance(part, str))
         self.budget.spend(1 + length // 64, tree.place)
         if length > MAX_TEXT:
-            self.report.add("reference-text", f"the text grows past {MAX_TEXT:,} characters", tree.place, used=self.used)
+            message = f"the text grows past {MAX_TEXT:,} characters"
+            self.report.add("reference-text", message, tree.place, used=self.used)
             broken = True
         if broken:
             return Broken(tree.place, used)
@@ -182,7 +185,9 @@ class Scope:
         used = (*self.used, *tree.used)
         if not token[2]:
             message = f"the reference {shown(token[0])} has no closing brace"
-            self.report.add("reference-syntax", message, tree.place, "close it, or write $${ for the text ${", used=used)
+            self.report.add(
+                "reference-syntax", message, tree.place, "close it, or write $${ for the text ${", used=used
+            )
             return None
         scheme, colon, rest = name.partition(":")
         if colon and scheme in ("env", "secret"):

@@ -41,7 +41,7 @@ class Template:
 
 
 def declared_template(tree: Map, file: str, prefix: str, fields: Fields) -> Template:
-    """Read a file's `ports:`. Each is NAME: doc, or NAME: {doc, to, optional}; NAME is the port inside unless `to` is."""
+    """Read a file's `ports:`, each NAME: doc or NAME: {doc, to, optional}. NAME is the port inside, unless `to` is."""
     ports = fields.map(tree.entries.get("ports"), "'ports'", "write ports: {in: {NODE.PORT: what it is for}}")
     if ports is None:
         return Template(file, prefix)
@@ -88,7 +88,7 @@ def check_targets(template: Template, nodes: Iterable[str], report: Report) -> N
     for offer in (*template.inputs.values(), *(template.outputs or {}).values()):
         for target in offer.targets:
             if target.node not in known:
-                inside = [node.removeprefix(f"{template.prefix}.") for node in known if node.startswith(template.prefix)]
+                inside = [node.removeprefix(f"{template.prefix}.") for node in known]
                 name = target.node.removeprefix(f"{template.prefix}.")
                 message = f"port {offer.name!r} of the template leads to node {name!r}, which is not there"
                 report.add("template-port-unknown", message, offer.place, suggestion(name, inside, what="its nodes"))
@@ -134,6 +134,8 @@ class Passage:
             if not template.offers(ref):
                 name = str(ref).removeprefix(f"{prefix}.")
                 message = f"{template.file} does not offer its output {name!r}"
-                fix = suggestion(name, template.outputs or {}, what="it offers") + f"; or add it to ports: {{out: {{{name}: ...}}}}"
+                fix = suggestion(name, template.outputs or {}, what="it offers")
+                fix += f"; or add it there: ports: {{out: {{{name}: ...}}}}"
                 self.report.add("template-port-unknown", message, writer.origin.place, fix, used=writer.origin.used)
-            return
+            if template.outputs is not None:
+                return

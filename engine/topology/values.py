@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def resolve_secrets(topology: Topology, lookup: Callable[[str], str] = find_secr
     found: dict[str, Secret] = {}
     problems: list[Problem] = []
 
-    def get(name: str, where: Setting) -> Secret:
+    def get(where: Setting, name: str) -> Secret:
         if name not in found:
             try:
                 found[name] = Secret(lookup(name))
@@ -81,12 +82,10 @@ def resolve_secrets(topology: Topology, lookup: Callable[[str], str] = find_secr
         return found[name]
 
     def filled(node: NodeDecl) -> NodeDecl:
-        params = {
-            name: replace(one, value=_filled(one.value, lambda secret, one=one: get(secret, one)))
-            if one.secret
-            else one
-            for name, one in node.params.items()
-        }
+        params = dict(node.params)
+        for name, one in node.params.items():
+            if one.secret:
+                params[name] = replace(one, value=_filled(one.value, partial(get, one)))
         return replace(node, params=params)
 
     result = replace(topology, nodes={node_id: filled(node) for node_id, node in topology.nodes.items()})

@@ -125,10 +125,35 @@ def kind(tree: Tree) -> str:
     return "a secret"
 
 
+def through(tree: Tree, place: Place) -> Tree:
+    """Return the tree with `place` added to the chain of where it, and all that is in it, is used."""
+    used = (*tree.used, place)
+    if isinstance(tree, Map):
+        return mapping(tree.place, {key: through(value, place) for key, value in tree.entries.items()}, tree.keys, used)
+    if isinstance(tree, Listing):
+        return listing(tree.place, [through(item, place) for item in tree.items], used)
+    return replace(tree, used=used)
+
+
+def moved(tree: Tree, start: Place) -> Tree:
+    """Return a tree that was read as a text of its own with its places counted from `start`."""
+
+    def at(place: Place) -> Place:
+        return Place(start.file, start.line, start.column + (place.column - 1 if place.line == 1 else 0))
+
+    if isinstance(tree, Map):
+        keys = {key: at(place) for key, place in tree.keys.items()}
+        return mapping(at(tree.place), {key: moved(value, start) for key, value in tree.entries.items()}, keys)
+    if isinstance(tree, Listing):
+        return listing(at(tree.place), [moved(item, start) for item in tree.items])
+    return replace(tree, place=at(tree.place), used=())
+
+
 def decode(data: bytes, file: str, report: Report) -> str | None:
     """Return the text of a file, without a byte order mark; report what is too long or not UTF-8."""
     if len(data) > MAX_BYTES:
-        report.add("yaml-size", f"the file is larger than {MAX_BYTES >> 20} MiB", Place(file, 1, 1), "split it with include")
+        message = f"the file is larger than {MAX_BYTES >> 20} MiB"
+        report.add("yaml-size", message, Place(file, 1, 1), "split it with include")
         return None
     try:
         return data.decode("utf-8-sig")
@@ -218,7 +243,7 @@ class _Builder:
         top.key, top.key_place, top.skip_value = text, place, False
         if bare and text == "<<":
             self.report.add(
-                "yaml-merge-key", "merge keys (`<<`) are refused", place, "write the keys out, or use include with params"
+                "yaml-merge-key", "merge keys (`<<`) are refused", place, "write the keys out, or include a template"
             )
             top.skip_value = True
         elif text == "":
@@ -312,7 +337,7 @@ class _Builder:
 
     def _refuse_tag(self, tag: str, place: Place) -> None:
         word = tag.replace("tag:yaml.org,2002:", "!!")
-        self.report.add("yaml-tag", f"tag {shown(word)} is refused", place, "remove it; quote the value to make it text")
+        self.report.add("yaml-tag", f"tag {shown(word)} is refused", place, "remove it; quotes make a value text")
 
     def _stop(self, code: str, message: str, event: Any, fix: str) -> bool:
         self.report.add(code, message, self._place(event), fix)
@@ -327,18 +352,38 @@ class _Builder:
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 _PLAIN_WORDS = (
-    (r"character that cannot start any token", "a tab or another character cannot stand here", "indent with spaces; quote text that begins with @, ` or %"),
-    (r"mapping values are not allowed", "a `:` stands where no new key can begin", "check the indentation; quote text that holds `: `"),
-    (r"did not find expected key", "a key is expected here", "check the indentation, and that every quote and bracket is closed"),
-    (r"could not find expected ':'", "a key has no `:`", "write `key: value`"),
-    (r"did not find expected ',' or '[\]}]'", "a list or mapping in brackets is not closed", "add the missing `,`, `]` or `}`"),
-    (r"did not find expected '-' indicator", "a list item is expected here", "begin it with `- ` at the list's indentation"),
-    (r"unexpected end of stream", "the text ends within quotes", "close the quote"),
-    (r"did not find expected node content", "a value is expected here", "write a value, or quote the text"),
-    (r"did not find expected <document start>", "something follows the end of the document", "check the indentation; a file has one mapping"),
-    (r"found unknown escape character", "an unknown escape follows a backslash", "use single quotes, or write \\\\"),
-    (r"control characters are not allowed", "a control character stands here", "remove it"),
-    (r"block (?:sequence entries|mapping keys)", "a list or key cannot begin here", "put it on a line of its own"),
+    (
+        "character that cannot start any token",
+        "a tab or another character cannot stand here",
+        "indent with spaces; quote text that begins with @, ` or %",
+    ),
+    (
+        "mapping values are not allowed",
+        "a `:` stands where no new key can begin",
+        "check the indentation; quote text that holds `: `",
+    ),
+    (
+        "did not find expected key",
+        "a key is expected here",
+        "check the indentation, and that every quote and bracket is closed",
+    ),
+    ("could not find expected ':'", "a key has no `:`", "write `key: value`"),
+    (
+        r"did not find expected ',' or '[\]}]'",
+        "a list or mapping in brackets is not closed",
+        "add the missing `,`, `]` or `}`",
+    ),
+    ("expected '-' indicator", "a list item is expected here", "begin it with `- ` at the list's indentation"),
+    ("unexpected end of stream", "the text ends within quotes", "close the quote"),
+    ("did not find expected node content", "a value is expected here", "write a value, or quote the text"),
+    (
+        "did not find expected <document start>",
+        "something follows the end of the document",
+        "check the indentation; a file has one mapping",
+    ),
+    ("unknown escape character", "an unknown escape follows a backslash", "use single quotes, or write \\\\"),
+    ("control characters are not allowed", "a control character stands here", "remove it"),
+    ("(?:sequence entries|mapping keys) are not", "a list or key cannot begin here", "put it on a line of its own"),
 )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from math import log, sqrt
 from pathlib import Path
 from statistics import fmean, median
@@ -29,6 +30,7 @@ _YEAR_S = 365 * 86_400
 
 class _Touch(msgspec.Struct, frozen=True, gc=False):
     at_ns: int
+    matched_ms: int  # 0 on spot, which does not say
     bid: float
     bid_size: float
     ask: float
@@ -45,11 +47,9 @@ class _Print(msgspec.Struct, frozen=True, gc=False):
     price: float
     size: float
     buys: bool
-    standing: float  # the best price of the other side before the millisecond in which it matched
 
 
 class _Recorded(msgspec.Struct):
-    symbol: str
     touches: list[_Touch]
     prints: list[_Print]
     depths: list[tuple[float, ...]]  # mean of both sides, one per distance of DEPTHS_BPS
@@ -105,7 +105,7 @@ def calibrate(
     orders = _orders(prints)
     volume = sum(trade.size for trade in prints)
     through = sum(
-        trade.size for trade in prints if (trade.price > trade.standing if trade.buys else trade.price < trade.standing)
+        trade.size for trade, best in zip(prints, _standing(touches, prints), strict=True) if _beyond(trade, best)
     )
     depths = [fmean(column) for column in zip(*seen.depths, strict=True)]
     queues = _queue_figures(touches, prints)
@@ -127,7 +127,6 @@ def calibrate(
         mean_trade_base=fmean(orders),
         median_trade_base=median(orders),
         p99_trade_base=sorted(orders)[int(0.99 * len(orders))],
-        touch_volume_share=1 - through / volume,
         through_volume_share=through / volume,
         mid_volatility=_volatility(touches),
         **queues,
@@ -147,22 +146,16 @@ def calibrate(
 
 def _record(path: Path | str, venue: Literal["spot", "usdm"]) -> _Recorded:
     book = BookBuilder(venue)
-    seen = _Recorded("", [], [], [])
-    standing_ms, standing, newest = 0, None, None  # the touch before the current millisecond, and the newest
+    seen = _Recorded([], [], [])
     next_depth_ns = 0
     for at_ns, frame in read_frames(path):
         if isinstance(frame, BestPrices):
-            if newest is not None and frame.transaction_time_ms != standing_ms:
-                standing_ms, standing = frame.transaction_time_ms, newest
-            newest = _Touch(at_ns, frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size)
-            seen.touches.append(newest)
+            prices = (frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size)
+            seen.touches.append(_Touch(at_ns, frame.transaction_time_ms, *prices))
         elif isinstance(frame, TradePrint):
-            before = standing if frame.transaction_time_ms == standing_ms else newest
-            if before is None or frame.kind != "MARKET":
-                continue
-            buys = not frame.buyer_is_maker
-            price = before.ask if buys else before.bid
-            seen.prints.append(_Print(at_ns, frame.transaction_time_ms, frame.price, frame.size, buys, price))
+            if seen.touches and frame.kind == "MARKET":
+                buys = not frame.buyer_is_maker
+                seen.prints.append(_Print(at_ns, frame.transaction_time_ms, frame.price, frame.size, buys))
         elif isinstance(frame, DepthSnapshot):
             book.snapshot(frame)
         elif isinstance(frame, DepthUpdate) and book.update(frame) and at_ns >= next_depth_ns:
@@ -176,7 +169,7 @@ def _record(path: Path | str, venue: Literal["spot", "usdm"]) -> _Recorded:
 
 def _spans(touches: list[_Touch]) -> Iterator[tuple[_Touch, int]]:
     # Each touch with the time for which it stood, ns.
-    for touch, following in zip(touches, touches[1:], strict=False):
+    for touch, following in pairwise(touches):
         yield touch, following.at_ns - touch.at_ns
 
 
@@ -198,6 +191,20 @@ def _time_quantile(values: Iterable[tuple[float, int]], share: float) -> float:
     return ordered[-1][0]
 
 
+def _standing(touches: list[_Touch], prints: list[_Print]) -> Iterator[_Touch]:
+    # For each trade the touch before the millisecond of its match; by time of receipt where the venue does not say.
+    if touches[-1].matched_ms:
+        times, wanted = [touch.matched_ms for touch in touches], [trade.matched_ms for trade in prints]
+    else:
+        times, wanted = [touch.at_ns for touch in touches], [trade.at_ns for trade in prints]
+    for at in wanted:
+        yield touches[max(0, bisect_left(times, at) - 1)]
+
+
+def _beyond(trade: _Print, best: _Touch) -> bool:
+    return trade.price > best.ask if trade.buys else trade.price < best.bid
+
+
 def _orders(prints: list[_Print]) -> list[float]:
     # Sizes of aggressive orders: prints of one side matched in one millisecond are one order.
     sizes: dict[tuple[int, bool], float] = {}
@@ -216,7 +223,7 @@ def _mids(touches: list[_Touch], every_s: float) -> list[float]:
 
 def _volatility(touches: list[_Touch]) -> float:
     mids = _mids(touches, 1.0)
-    returns = [log(after / before) for before, after in zip(mids, mids[1:], strict=False)]
+    returns = [log(after / before) for before, after in pairwise(mids)]
     return sqrt(fmean(change * change for change in returns) * _YEAR_S)
 
 
@@ -253,7 +260,8 @@ def _queue_figures(touches: list[_Touch], prints: list[_Print]) -> dict[str, flo
 
 def _follow(queue: _Queue, events: list[_Touch | _Print], index: int, until_ns: int) -> int:
     # The time of the fill, 0 when there is none before `until_ns`.
-    for event in events[index:]:
+    for at in range(index, len(events)):
+        event = events[at]
         if event.at_ns > until_ns:
             return 0
         if queue.sees_print(event) if isinstance(event, _Print) else queue.sees_touch(event):

@@ -1,7 +1,8 @@
 """A stated model of an order book and of the trades inside a bar, for histories that have neither.
 
-Bars say what was traded, not what stood in the book. Where a backtest has bars only, its book comes from here: constant
-spread, depth and queue, measured once on real frames (`book_calibration`), around a path through each bar's four prices.
+Bars say what was traded, not what stood in the book. Where a backtest has bars only, its book comes from here:
+constant spread, depth and queue, measured once on real frames (`book_calibration`), around a path through each bar's
+four prices.
 
 What the model gets wrong, so that nobody takes its fills for the market's:
 
@@ -16,6 +17,8 @@ What the model gets wrong, so that nobody takes its fills for the market's:
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -59,10 +62,8 @@ class BookModel(msgspec.Struct, frozen=True, gc=False):
     """Mean size of an aggressive order."""
     median_trade_base: float
     p99_trade_base: float
-    touch_volume_share: float
-    """Share of volume that traded at the best price standing before it, or better."""
     through_volume_share: float
-    """Share that traded beyond it."""
+    """Share of volume that traded beyond the best price standing before the millisecond of its match."""
     queue_ahead_base: float
     """Median size displayed at the best price when joining it."""
     fill_share_60s: float
@@ -100,7 +101,7 @@ def bar_path(open_: float, high: float, low: float, close: float, points: int) -
         raise ValueError(f"open {open_}, high {high}, low {low}, close {close} are no bar")
     turns = (low, high) if close >= open_ else (high, low)
     corners = [open_, *turns, close]
-    lengths = [abs(end - start) for start, end in zip(corners, corners[1:], strict=False)]
+    lengths = [abs(end - start) for start, end in pairwise(corners)]
     if points < max(1, sum(length > 0.0 for length in lengths)):
         raise ValueError(f"{points} points cannot touch open, high, low and close; use 3 or more")
     path = [open_]
@@ -131,51 +132,68 @@ def path_volumes(path: list[float], volume: float) -> list[float]:
 
     The sum is `volume` (to float64). The side that takes is the direction of the step: a model, see above.
     """
-    lengths = [abs(end - start) for start, end in zip(path, path[1:], strict=False)]
+    lengths = [abs(end - start) for start, end in pairwise(path)]
     total = math.fsum(lengths)
     if total <= 0.0:
         return [volume / len(lengths)] * len(lengths)
     return [volume * (length / total) for length in lengths]
 
 
-def book_around(mid: float, model: BookModel, tick: float | None = None) -> tuple[list[Level], list[Level]]:
-    """Return (bids, asks) of (price, size), best first, around a mid price: five levels a side, fewer on a coarse tick.
+class BookShape:
+    """The book of a model on one tick, ready to be put around any mid price: five levels a side, fewer on a coarse tick.
 
-    The touch lies half a spread from mid, rounded away from it to `tick` (the model's own by default), so that the
-    book never crosses. Behind it each depth of the model stands at the far end of its distance, which makes whoever
-    takes it pay the worst price that the measurement allows. Raises ValueError when `mid` is not positive and finite.
+    The spread is the model's, in whole ticks and at least one; the book's own mid lies within half a tick of the one
+    asked for. Behind the touch each depth of the model stands at the far end of its distance, which makes whoever
+    takes it pay the worst price that the measurement allows. A price equals the float64 of its decimal text.
     """
-    if not 0.0 < mid < math.inf:
-        raise ValueError(f"mid is {mid}; a price is positive and finite")
-    step = tick or model.tick
-    digits = max(0, -math.floor(math.log10(step))) + 2
-    half = mid * model.half_spread_bps / 10_000
-    bid = math.floor((mid - half) / step + 1e-9)
-    ask = max(math.ceil((mid + half) / step - 1e-9), bid + 1)
-    bids, asks = [(bid, model.touch_depth_base)], [(ask, model.touch_depth_base)]
-    depth = model.touch_depth_base
-    for distance_bps, within in (
-        (1.0, model.depth_1bps_base),
-        (2.0, model.depth_2bps_base),
-        (5.0, model.depth_5bps_base),
-        (10.0, model.depth_10bps_base),
-    ):
-        if within <= depth:
-            continue
-        distance = mid * distance_bps / 10_000
-        _put(bids, min(math.ceil((mid - distance) / step), bid), within - depth)
-        _put(asks, max(math.floor((mid + distance) / step), ask), within - depth)
-        depth = within
-    return (
-        [(round(price * step, digits), size) for price, size in bids],
-        [(round(price * step, digits), size) for price, size in asks],
-    )
+
+    def __init__(self, model: BookModel, tick: float | None = None) -> None:
+        self.tick = model.tick if tick is None else tick
+        if not 0.0 < self.tick < math.inf:
+            raise ValueError(f"tick is {self.tick}; it must be positive and finite")
+        exact = Fraction(str(self.tick))
+        self._numerator, self._denominator = exact.numerator, exact.denominator
+        self._spread = 2 * model.half_spread_bps / 10_000
+        self._touch = model.touch_depth_base
+        self._behind: list[tuple[float, float]] = []  # distance from mid as a share of it, size
+        depth = self._touch
+        for distance_bps, within in (
+            (1.0, model.depth_1bps_base),
+            (2.0, model.depth_2bps_base),
+            (5.0, model.depth_5bps_base),
+            (10.0, model.depth_10bps_base),
+        ):
+            if within > depth:
+                self._behind.append((distance_bps / 10_000, round(within - depth, 9)))
+                depth = within
+
+    def around(self, mid: float) -> tuple[list[Level], list[Level]]:
+        """Return (bids, asks) of (price, size), best first. Raises ValueError when `mid` is not positive and finite."""
+        if not 0.0 < mid < math.inf:
+            raise ValueError(f"mid is {mid}; a price is positive and finite")
+        numerator, denominator = self._numerator, self._denominator
+        ticks = mid / self.tick
+        spread = max(1, round(ticks * self._spread))
+        bid = max(1, math.floor(ticks - spread / 2 + 0.5))
+        ask = bid + spread
+        bids = [(bid * numerator / denominator, self._touch)]
+        asks = [(ask * numerator / denominator, self._touch)]
+        for share, size in self._behind:
+            distance = ticks * share
+            lower, upper = math.ceil(ticks - distance), math.floor(ticks + distance)
+            if lower < bid:
+                bid = lower
+                bids.append((bid * numerator / denominator, size))
+            else:  # both on one tick
+                bids[-1] = (bids[-1][0], bids[-1][1] + size)
+            if upper > ask:
+                ask = upper
+                asks.append((ask * numerator / denominator, size))
+            else:
+                asks[-1] = (asks[-1][0], asks[-1][1] + size)
+        return bids, asks
 
 
-def _put(levels: list[tuple[int, float]], price: int, size: float) -> None:
-    # Add a level, or add to the last one where both fall on one tick.
-    last_price, last_size = levels[-1]
-    if price == last_price:
-        levels[-1] = (price, last_size + size)
-    else:
-        levels.append((price, size))
+def book_around(mid: float, model: BookModel, tick: float | None = None) -> tuple[list[Level], list[Level]]:
+    """Return (bids, asks) of `model` around `mid`; who needs many of them keeps a `BookShape`."""
+    return BookShape(model, tick).around(mid)

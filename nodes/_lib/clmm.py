@@ -86,8 +86,8 @@ def arbitrage_probability(
 ) -> float:
     """Return the share of blocks with an arbitrage, which is the part of LVR that is lost despite the fee.
 
-    1/(1 + c·φ/(v·√b)) with c = √2 for exponential and −√(2π)/ζ(1/2) ≈ 1.7164 for constant block times. `fee` is one-way, as a fraction;
-    `log_vol` is per √s and `block_s` the mean block time in s.
+    1/(1 + c·φ/(v·√b)) with c = √2 for exponential and −√(2π)/ζ(1/2) ≈ 1.7164 for constant block times. `fee` is
+    one-way, as a fraction; `log_vol` is per √s and `block_s` the mean block time in s.
     """
     require_fraction(fee=fee)
     require_positive(log_vol=log_vol, block_s=block_s)

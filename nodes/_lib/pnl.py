@@ -23,6 +23,7 @@ PRICE_DECIMALS = 10
 """Marks, rates and mids are taken to this many decimals; from there on nothing is rounded."""
 
 PRICE_SCALE = 10**PRICE_DECIMALS
+PRICE_STEP = Decimal(1).scaleb(-PRICE_DECIMALS)
 ZERO = Decimal(0)
 
 EXACT = Context(prec=400)
@@ -37,8 +38,8 @@ def fixed(price: float) -> int:
 
 
 def price_of(steps: int) -> Decimal:
-    """Return a whole number of 1e-10 as a Decimal."""
-    return EXACT.scaleb(Decimal(steps), -PRICE_DECIMALS)
+    """Return a whole number of 1e-10 as a Decimal; to be called under `localcontext(EXACT)`."""
+    return Decimal(steps) * PRICE_STEP
 
 
 class LpBook(msgspec.Struct):
@@ -74,11 +75,17 @@ class LpBook(msgspec.Struct):
     def step(self, state: LpState, mark: int, rate: int) -> None:
         """Move to the holdings of `state`, valued at `mark` and `rate`."""
         base, quote = holdings(state)
-        fees_base, fees_quote = state.fees_base, state.fees_quote
-        earned_base, earned_quote = fees_base - self.fees_base, fees_quote - self.fees_quote
-        traded_base, traded_quote = base - self.base - earned_base, quote - self.quote - earned_quote
-        base_unit, quote_unit = mark * self.base_scale, rate * self.quote_scale
         self.revalue(mark, rate)
+        base_unit, quote_unit = mark * self.base_scale, rate * self.quote_scale
+        traded_base, traded_quote = base - self.base, quote - self.quote
+        self.base, self.quote = base, quote
+        fees_base, fees_quote = state.fees_base, state.fees_quote
+        if fees_base != self.fees_base or fees_quote != self.fees_quote:
+            earned_base, earned_quote = fees_base - self.fees_base, fees_quote - self.fees_quote
+            self.lp_fees += earned_base * base_unit + earned_quote * quote_unit
+            self.fees_base, self.fees_quote = fees_base, fees_quote
+            traded_base -= earned_base
+            traded_quote -= earned_quote
         if state.gas_base != self.gas_base:
             paid = state.gas_base - self.gas_base
             self.gas -= paid * base_unit
@@ -90,9 +97,7 @@ class LpBook(msgspec.Struct):
             self.swap_base, self.swap_quote = state.swap_base, state.swap_quote
             traded_base -= swapped_base
             traded_quote -= swapped_quote
-        self.lp_fees += earned_base * base_unit + earned_quote * quote_unit
         self.lvr += traded_base * base_unit + traded_quote * quote_unit
-        self.base, self.quote, self.fees_base, self.fees_quote = base, quote, fees_base, fees_quote
 
     def revalue(self, mark: int, rate: int) -> None:
         """Move to another mark and rate with the same holdings."""
@@ -125,11 +130,11 @@ class LpBook(msgspec.Struct):
     @property
     def base_amount(self) -> Decimal:
         """Base that is held now."""
-        return EXACT.scaleb(Decimal(self.base), -self.base_decimals)
+        return Decimal(self.base).scaleb(-self.base_decimals, EXACT)
 
     def money(self, units: int) -> Decimal:
         """Return an amount of this book in the report currency."""
-        return EXACT.scaleb(Decimal(units), -self.decimals)
+        return Decimal(units).scaleb(-self.decimals, EXACT)
 
 
 def holdings(state: LpState) -> tuple[int, int]:
@@ -172,7 +177,7 @@ class VenueBook(msgspec.Struct):
 
     `cash` is what fills, fees and funding have brought since the start; its value with the position is the venue's
     part of equity. Prices here: `price` is the venue's mid in its quote, `rate` the report currency per quote, `mark`
-    the declared mark of the base in the report currency.
+    the declared mark of the base in the report currency. Every method is to be called under `localcontext(EXACT)`.
     """
 
     price: Decimal
@@ -189,16 +194,12 @@ class VenueBook(msgspec.Struct):
 
     def revalue(self, price: Decimal, rate: Decimal, mark: Decimal) -> None:
         """Move to other prices with the same position and cash."""
-        if price == self.price and rate == self.rate and mark == self.mark:
-            return
-        times, minus, plus = EXACT.multiply, EXACT.subtract, EXACT.add
         if self.size:
-            with_mark = times(self.size, minus(mark, self.mark))
-            with_price = times(self.size, minus(times(price, rate), times(self.price, self.rate)))
-            self.hedge_price = plus(self.hedge_price, with_mark)
-            self.basis = plus(self.basis, minus(with_price, with_mark))
+            with_mark = self.size * (mark - self.mark)
+            self.hedge_price += with_mark
+            self.basis += self.size * (price * rate - self.price * self.rate) - with_mark
         if rate != self.rate:
-            self.basis = plus(self.basis, times(self.cash, minus(rate, self.rate)))
+            self.basis += self.cash * (rate - self.rate)
         self.price, self.rate, self.mark = price, rate, mark
 
     def fill(self, size: Decimal, price: Decimal) -> None:
@@ -207,42 +208,39 @@ class VenueBook(msgspec.Struct):
         Against the mark it is hedge price; the distance from mark to the venue's mid enters basis, from where it
         leaves as that distance closes.
         """
-        times, minus, plus = EXACT.multiply, EXACT.subtract, EXACT.add
-        paid = times(price, self.rate)
-        self.hedge_price = plus(self.hedge_price, times(size, minus(self.mark, paid)))
-        self.basis = plus(self.basis, times(size, minus(times(self.price, self.rate), self.mark)))
-        self.size = plus(self.size, size)
-        self.cash = minus(self.cash, times(size, price))
+        self.hedge_price += size * (self.mark - price * self.rate)
+        self.basis += size * (self.price * self.rate - self.mark)
+        self.size += size
+        self.cash -= size * price
 
     def fee(self, amount: Decimal) -> None:
         """Pay a fee in the venue's quote currency; negative when it is a rebate."""
-        self.cash = EXACT.subtract(self.cash, amount)
-        self.venue_fees = EXACT.subtract(self.venue_fees, EXACT.multiply(amount, self.rate))
+        self.cash -= amount
+        self.venue_fees -= amount * self.rate
 
     def foreign_fee(self, amount: Decimal) -> None:
         """Pay a fee that is given in the report currency."""
-        self.settled = EXACT.subtract(self.settled, amount)
-        self.venue_fees = EXACT.subtract(self.venue_fees, amount)
+        self.settled -= amount
+        self.venue_fees -= amount
 
     def receive_funding(self, amount: Decimal) -> None:
         """Receive funding in the venue's quote currency; paid is negative."""
-        self.cash = EXACT.add(self.cash, amount)
-        self.funding = EXACT.add(self.funding, EXACT.multiply(amount, self.rate))
+        self.cash += amount
+        self.funding += amount * self.rate
 
     def take_over(self, size: Decimal) -> None:
         """Add a position that was there before the start, at today's mid: it changes no equity."""
-        self.size = EXACT.add(self.size, size)
-        self.cash = EXACT.subtract(self.cash, EXACT.multiply(size, self.price))
+        self.size += size
+        self.cash -= size * self.price
 
     @property
     def value(self) -> Decimal:
         """Value of position and cash in the report currency."""
-        whole = EXACT.add(self.cash, EXACT.multiply(self.size, self.price))
-        return EXACT.add(EXACT.multiply(whole, self.rate), self.settled)
+        return (self.cash + self.size * self.price) * self.rate + self.settled
 
 
 class Collateral(msgspec.Struct):
-    """Money that lies at the venue from the start, in its own currency."""
+    """Money that lies at the venue from the start, in its own currency. To be read under `localcontext(EXACT)`."""
 
     amount: Decimal
     start_rate: Decimal
@@ -250,20 +248,12 @@ class Collateral(msgspec.Struct):
 
     @property
     def value(self) -> Decimal:
-        return EXACT.multiply(self.amount, self.rate)
+        return self.amount * self.rate
 
     @property
     def start_value(self) -> Decimal:
-        return EXACT.multiply(self.amount, self.start_rate)
+        return self.amount * self.start_rate
 
     @property
     def rate_effect(self) -> Decimal:
-        return EXACT.multiply(self.amount, EXACT.subtract(self.rate, self.start_rate))
-
-
-def total(amounts: list[Decimal]) -> Decimal:
-    """Return the exact sum."""
-    result = ZERO
-    for amount in amounts:
-        result = EXACT.add(result, amount)
-    return result
+        return self.amount * (self.rate - self.start_rate)

@@ -150,7 +150,7 @@ class PassiveHedger(Node):
 
     def on_exposure(self, exposure: NetExposure) -> None:
         self.last_exposure = exposure
-        if self.unseen:
+        if self.unseen and exposure.net_base is not None:
             self.unseen.see(exposure.venue_base, self.clock.now_ns)
         if self.gamma is not None:
             self._measure(exposure, self.gamma)

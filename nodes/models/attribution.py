@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import msgspec
 
 from engine import NS_PER_S, In, Node, Out, PipelineError, param, state
-from nodes._lib.pnl import EXACT, PRICE_SCALE, ZERO, Collateral, LpBook, VenueBook, fixed, open_lp, price_of, total
+from nodes._lib.pnl import EXACT, PRICE_SCALE, ZERO, Collateral, LpBook, VenueBook, fixed, open_lp, price_of
 from nodes.messages import Book, Conversion, Fill, LpState, Mark, PnlState, VenuePosition
 
 
@@ -39,14 +39,13 @@ class Intake(msgspec.Struct):
         return True
 
     def add_position(self, position: VenuePosition, valued: Decimal) -> None:
-        """Take in a position message; `valued` is the position that our books already hold."""
+        """Take in a position message; `valued` is the position that our books already hold. Under EXACT."""
         if self.funding_seen is None:
             if position.last_trade_id:
                 self.trade_ids.add(position.last_trade_id)  # contained: its fill is not to be booked again
-            known = total([valued, *(signed_size(fill) for fill in self.fills)])
-            self.opening = EXACT.subtract(position.size, known)
+            self.opening = position.size - valued - sum(signed_size(fill) for fill in self.fills)
         else:
-            self.funding = EXACT.add(self.funding, EXACT.subtract(position.funding, self.funding_seen))
+            self.funding += position.funding - self.funding_seen
         self.funding_seen = position.funding
 
 
@@ -90,7 +89,7 @@ class Attribution(Node):
     deposit: Collateral | None = state(None, doc="Collateral and its rates.")
     held: LpState | None = state(None, doc="The last block close, until its instant is over.")
     held_ns: int = state(0, doc="When it came.")
-    pool: str = state("", doc="Pool that is accounted for.")
+    quote: str = state("", doc="Quote currency of the pool.")
     block: int = state(0, doc="Block of the last valuation.")
     mark_steps: int = state(0, doc="The mark that holds, in steps of 1e-10; 0 before the first.")
     mids: dict[str, float] = state(factory=dict, doc="Last venue mid by instrument.")
@@ -137,7 +136,7 @@ class Attribution(Node):
     def _rate(self, currency: str, at_ns: int) -> int | None:
         if currency == self.currency:
             return PRICE_SCALE
-        rate: Rate | None = self.rates.get(currency)
+        rate = self.rates.get(currency)
         return rate.steps if rate is not None and at_ns <= rate.expires_ns else None
 
     # --- the LP -----------------------------------------------------------------------------------------------
@@ -154,7 +153,7 @@ class Attribution(Node):
         """Value the block that was held back, at the mark that held when its instant was over."""
         lp, at_ns, mark = self.held, self.held_ns, self.mark_steps
         assert lp is not None
-        rate = self._rate(quote_of(lp.pool), at_ns)
+        rate = self._rate(self.quote or quote_of(lp.pool), at_ns)
         if not mark or rate is None:
             return  # a level: the next one holds all that this one does
         book = self.lp_book
@@ -170,10 +169,12 @@ class Attribution(Node):
         deposit_rate = self._rate(self.collateral_currency or self.currency, self.held_ns)
         if deposit_rate is None:
             return
-        self.held, self.pool, self.block = None, lp.pool, lp.block
+        self.held, self.block = None, lp.block
+        self.quote = quote_of(lp.pool)
         self.lp_book = open_lp(lp, mark, rate)
-        self.deposit = Collateral(self.collateral, price_of(deposit_rate), price_of(deposit_rate))
-        self._message(self.lp_book, self.deposit, self.held_ns)
+        with localcontext(EXACT):
+            self.deposit = Collateral(self.collateral, price_of(deposit_rate), price_of(deposit_rate))
+            self._message(self.lp_book, self.deposit, self.held_ns)
         for instrument in self.intakes:
             self._settle(instrument)
 
@@ -187,7 +188,8 @@ class Attribution(Node):
 
     def on_position(self, position: VenuePosition) -> None:
         venue = self.venues.get(position.instrument)
-        self._intake(position.instrument).add_position(position, venue.size if venue else ZERO)
+        with localcontext(EXACT):
+            self._intake(position.instrument).add_position(position, venue.size if venue else ZERO)
         self._settle(position.instrument)
 
     def _intake(self, instrument: str) -> Intake:
@@ -201,19 +203,20 @@ class Attribution(Node):
         intake = self.intakes[instrument]
         if not (intake.fills or intake.opening or intake.funding):
             return True
-        venue = self._revalued(instrument)
-        if venue is None:
-            return False
-        if intake.opening:
-            venue.take_over(intake.opening)
-            intake.opening = ZERO
-        while intake.fills:
-            if not self._book_fill(venue, intake.fills[0]):
+        with localcontext(EXACT):
+            venue = self._revalued(instrument)
+            if venue is None:
                 return False
-            del intake.fills[0]
-        if intake.funding:
-            venue.receive_funding(intake.funding)
-            intake.funding = ZERO
+            if intake.opening:
+                venue.take_over(intake.opening)
+                intake.opening = ZERO
+            while intake.fills:
+                if not self._book_fill(venue, intake.fills[0]):
+                    return False
+                del intake.fills[0]
+            if intake.funding:
+                venue.receive_funding(intake.funding)
+                intake.funding = ZERO
         return True
 
     def _revalued(self, instrument: str) -> VenueBook | None:
@@ -238,7 +241,7 @@ class Attribution(Node):
                 return False
         venue.fill(signed_size(fill), fill.price)
         if fee_rate is not None:
-            venue.foreign_fee(EXACT.multiply(fill.fee, price_of(fee_rate)))
+            venue.foreign_fee(fill.fee * price_of(fee_rate))
         elif fill.fee:
             venue.fee(fill.fee)
         return True
@@ -252,31 +255,32 @@ class Attribution(Node):
         book, deposit = self.lp_book, self.deposit
         if book is None or deposit is None:
             return
-        rate = self._rate(quote_of(self.pool), self.now_ns)
+        rate = self._rate(self.quote, self.now_ns)
         deposit_rate = self._rate(self.collateral_currency or self.currency, self.now_ns)
         if rate is None or deposit_rate is None:
             return
         if not all(self._settle(instrument) for instrument in self.intakes):
             return
-        if any(self._revalued(instrument) is None for instrument in self.venues):
-            return
-        book.revalue(self.mark_steps, rate)
-        deposit.rate = price_of(deposit_rate)
-        self._message(book, deposit, at_ns)
+        with localcontext(EXACT):
+            if any(self._revalued(instrument) is None for instrument in self.venues):
+                return
+            book.revalue(self.mark_steps, rate)
+            deposit.rate = price_of(deposit_rate)
+            self._message(book, deposit, at_ns)
 
     def _message(self, book: LpBook, deposit: Collateral, at_ns: int) -> None:
-        plus, money, venues = EXACT.add, book.money, self.venues.values()
+        money, venues = book.money, self.venues.values()
         unhedged, collateral = money(book.value), deposit.value
-        start_equity = plus(money(book.start_value), deposit.start_value)
-        equity = total([unhedged, collateral, *(venue.value for venue in venues)])
+        start_equity = money(book.start_value) + deposit.start_value
+        equity = sum((venue.value for venue in venues), unhedged + collateral)
         carry, lp_fees, lvr = money(book.carry), money(book.lp_fees), money(book.lvr)
         gas, swap_slippage = money(book.gas), money(book.swap_slippage)
-        hedge_price = total([venue.hedge_price for venue in venues])
-        funding = total([venue.funding for venue in venues])
-        venue_fees = total([venue.venue_fees for venue in venues])
-        basis = total([money(book.rate_effect), deposit.rate_effect, *(venue.basis for venue in venues)])
-        parts = total([carry, lp_fees, lvr, hedge_price, funding, venue_fees, gas, swap_slippage, basis])
-        residual = EXACT.subtract(EXACT.subtract(equity, start_equity), parts)
+        hedge_price = sum((venue.hedge_price for venue in venues), ZERO)
+        funding = sum((venue.funding for venue in venues), ZERO)
+        venue_fees = sum((venue.venue_fees for venue in venues), ZERO)
+        basis = sum((venue.basis for venue in venues), money(book.rate_effect) + deposit.rate_effect)
+        parts = carry + lp_fees + lvr + hedge_price + funding + venue_fees + gas + swap_slippage + basis
+        residual = equity - start_equity - parts
         assert not residual, f"attribution is not closed: {residual} {self.currency} is left over"
         self.pnl.whole(
             PnlState(
@@ -296,8 +300,8 @@ class Attribution(Node):
                 swap_slippage=swap_slippage,
                 basis=basis,
                 lp_base=book.base_amount,
-                venue_base=total([venue.size for venue in venues]),
-                holding=plus(money(book.holding), collateral),
+                venue_base=sum((venue.size for venue in venues), ZERO),
+                holding=money(book.holding) + collateral,
                 unhedged=unhedged,
                 rebalancing=money(book.rebalancing),
             )

@@ -87,7 +87,7 @@ class RiskGate(Node):
 
     def on_exposure(self, exposure: NetExposure) -> None:
         self.last_exposure = exposure
-        if self.unseen:
+        if self.unseen and exposure.net_base is not None:
             self.unseen.see(exposure.venue_base, self.now_ns)
 
     def on_update(self, update: OrderUpdate) -> None:

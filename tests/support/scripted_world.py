@@ -138,7 +138,11 @@ class World:
                     f"price {price:.0f} is out of range {low:.0f} to {high:.0f}",
                 )  # fmt: skip
                 yield now, "command", command
-                yield now, "verdict", GateVerdict(f"v{minute}", f"c{minute}", now * NS, True, "all", "every rule passed")
+                yield (
+                    now,
+                    "verdict",
+                    GateVerdict(f"v{minute}", f"c{minute}", now * NS, True, "all", "every rule passed"),
+                )
                 low, high = price * (1 - self.width), price * (1 + self.width)
                 minted = self.amounts(price, low, high)
                 wallet_base += burned[0] - minted[0]
@@ -151,17 +155,21 @@ class World:
                 "1", low, high, -100, 100, int(self.liquidity * 10**12), int(x * WEI), int(y * MICRO),
                 int(fees_base * WEI), int(fees_quote * MICRO),
             )  # fmt: skip
-            yield now, "lp", lp_state(
+            yield (
                 now,
-                base=int(wallet_base * WEI),
-                quote=int(wallet_quote * MICRO),
-                price=price,
-                positions=(position,),
-                native_base=int(native * WEI),
-                fees_base=int(fees_base * WEI),
-                fees_quote=int(fees_quote * MICRO),
-                gas_base=int(gas * WEI),
-                confirmed=confirmed,
+                "lp",
+                lp_state(
+                    now,
+                    base=int(wallet_base * WEI),
+                    quote=int(wallet_quote * MICRO),
+                    price=price,
+                    positions=(position,),
+                    native_base=int(native * WEI),
+                    fees_base=int(fees_base * WEI),
+                    fees_quote=int(fees_quote * MICRO),
+                    gas_base=int(gas * WEI),
+                    confirmed=confirmed,
+                ),
             )
             lp_base = x + wallet_base + native + fees_base
             if minute % 60 == 0:

@@ -43,7 +43,7 @@ class Thermometer(Node):
             now_ns = round((self.first_s + index * self.step_s) * NS_PER_S)
             yield now_ns, Reading(value, now_ns)
 
-    def last_ns(self) -> int:
+    def history_end_ns(self) -> int:
         return round((self.first_s + (len(self.values) - 1) * self.step_s) * NS_PER_S)
 
 

@@ -245,6 +245,15 @@ def test_policies(line, policy, found):
     assert codes(builder.wire(line, **policy)) == found
 
 
+def test_an_input_of_any_message_is_judged_by_what_it_is_sent():
+    builder = greenhouse().node("log", "sinks.log")
+    assert "NODE.OUTPUT" in only(builder).fix
+    assert codes(builder.wire("control.command -> log.anything", kind="conflate")) == ["policy-lossy"]
+    builder = greenhouse().node("log", "sinks.log").wire("north.reading -> log.anything", kind="conflate", by="sensor")
+    assert codes(builder) == []
+    assert codes(builder.wire("mean.average -> log.anything", kind="conflate", by="litres")) == ["policy-fields"]
+
+
 # --- loops --------------------------------------------------------------------------------------------------------
 
 

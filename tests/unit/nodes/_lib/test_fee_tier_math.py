@@ -72,11 +72,11 @@ def test_a_switch_has_to_earn_its_cost_back():
 
 
 @given(
-    st.dictionaries(st.sampled_from([100, 500, 3000, 10000]), st.floats(-1e3, 1e3), min_size=1),
+    st.dictionaries(st.sampled_from([100, 500, 3000, 10000]), st.integers(-1000, 1000), min_size=1),
     st.sampled_from([None, 100, 500, 3000, 10000]),
-    st.floats(0, 1e3),
-    st.floats(0, 1e3),
-    st.floats(0.1, 100),
+    st.integers(0, 1000),
+    st.integers(0, 1000),
+    st.integers(1, 100),
 )
 def test_a_choice_holds_until_something_changes(nets, current, enter, leave, days):
     chosen = choose_tier(nets, current, enter, leave, days)

@@ -95,7 +95,11 @@ def test_the_mark_of_the_same_instant_counts_even_when_it_comes_after_the_lp():
 
 def test_fees_are_lp_fees_when_earned_and_not_when_collected():
     desk = opened()
-    desk(3, "lp", lp_state(3, base=10 * WEI + WEI // 10, quote=20_050 * MICRO, fees_base=WEI // 10, fees_quote=50 * MICRO))
+    desk(
+        3,
+        "lp",
+        lp_state(3, base=10 * WEI + WEI // 10, quote=20_050 * MICRO, fees_base=WEI // 10, fees_quote=50 * MICRO),
+    )
     assert parts_of(desk.now(4)) == {"lp_fees": 250}
 
 

@@ -49,7 +49,9 @@ def test_an_expired_rate_withholds_and_a_new_one_brings_the_same_price_back():
     assert prices(node.on_rate(rate(1.0, expires_s=20))) == [2001.0]
 
 
-@pytest.mark.parametrize("bad", [book(2001.0, 2000.0), book(2000.0, 2000.0), book(float("nan"), 1.0), book(1.0, float("inf"))])
+@pytest.mark.parametrize(
+    "bad", [book(2001.0, 2000.0), book(2000.0, 2000.0), book(float("nan"), 1.0), book(1.0, float("inf"))]
+)
 def test_a_crossed_or_broken_book_withholds(bad):
     node = mark(currency="USDT")
     node.on_book(book(1999.0, 2001.0))

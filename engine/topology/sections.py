@@ -1,0 +1,184 @@
+"""The flat sections of a file: hubs, feedback lines, processes and variants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from engine.errors import Place
+from engine.topology.fields import Fields
+from engine.topology.model import HubDecl, Origin, Policy, ProcessDecl, Restart, Variant
+from engine.topology.report import shown
+from engine.topology.substitute import Budget, Scope
+from engine.topology.values import origin
+from engine.topology.writers import Writer, joined, port_named
+from engine.topology.yaml_tree import Broken, Listing, Map, Tree, plain
+
+HUB_KEYS = ("publish", "subscribe", "codec")
+PROCESS_KEYS = ("nodes", "restart", "memory", "cpus")
+RESTART_KEYS = ("policy", "max", "window")
+RESTART_POLICIES: tuple[Literal["never", "on_failure", "always"], ...] = ("never", "on_failure", "always")
+VARIANT_KEYS = ("about", "set")
+WILD = "*?["
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A process whose patterns are not expanded yet."""
+
+    name: str
+    patterns: tuple[tuple[str, Place], ...]
+    origin: Origin
+    restart: Restart
+    memory_bytes: int | None
+    cpus: float | None
+
+    def place(self, nodes: Iterable[str], budget: Budget) -> ProcessDecl:
+        """Return the process with the nodes that its patterns match, in the order of the graph."""
+        ids = list(nodes)
+        exact = {pattern for pattern, _ in self.patterns}
+        wild = [pattern for pattern in exact if any(mark in pattern for mark in WILD)]
+        budget.spend(len(wild) * (1 + len(ids) // 16), self.origin.place)
+        chosen = [node for node in ids if node in exact or any(fnmatchcase(node, pattern) for pattern in wild)]
+        return ProcessDecl(
+            self.name, tuple(chosen), self.origin, self.restart, self.memory_bytes, self.cpus, self.patterns
+        )
+
+
+def hubs(file: Map, scope: Scope, found: dict[str, HubDecl], fields: Fields) -> None:
+    """Add a file's hubs; the same file included twice declares them once."""
+    tree = fields.map(file.entries.get("hubs"), "'hubs'", "write hubs: {NAME: {publish: [6000], subscribe: 7000}}")
+    for name, value in tree.entries.items() if tree else ():
+        place = tree.keys[name] if tree else value.place
+        hub = _hub(name, scope.resolve(value), Origin(place, scope.used), fields)
+        if hub is None:
+            continue
+        first = found.setdefault(name, hub)
+        if first.origin.place != place:
+            message = f"two hubs are called {name!r}; hubs belong to the whole run"
+            notes = (("the other one", first.origin.place),)
+            fields.report.add("duplicate-hub", message, place, "declare it once", notes=notes, used=scope.used)
+
+
+def _hub(name: str, tree: Tree, at: Origin, fields: Fields) -> HubDecl | None:
+    what = f"hub {name!r}"
+    hub = fields.map(tree, what, "write {publish: [6000], subscribe: 7000}")
+    if hub is None:
+        return None
+    fields.known_keys(hub, what, HUB_KEYS)
+    for key in ("publish", "subscribe"):
+        if key not in hub.entries:
+            fields.report.add("missing-key", f"{what} has no {key!r}", at.place, f"add {key}: PORT", used=at.used)
+    ports = [
+        fields.whole(item, f"a port of {what}", 1, 65535)
+        for item in fields.items(hub.entries.get("publish"), f"'publish' of {what}", "write publish: [6000]")
+    ]
+    subscribe = fields.whole(hub.entries.get("subscribe"), f"'subscribe' of {what}", 1, 65535)
+    codec = fields.choice(hub.entries.get("codec"), f"'codec' of {what}", ("msgpack", "json"))
+    if subscribe is None:
+        return None
+    numbers = tuple(port for port in ports if port is not None)
+    return HubDecl(name, numbers, subscribe, "json" if codec == "json" else "msgpack", at)
+
+
+def feedback_lines(file: Map, scope: Scope, prefix: str, fields: Fields) -> list[tuple[Writer, Writer]]:
+    """Return the wires that a file's feedback names."""
+    result = []
+    for item in fields.items(file.entries.get("feedback"), "'feedback'", "write feedback: [A.OUT -> B.IN]"):
+        tree = scope.resolve(item)
+        text = fields.text(tree, "a feedback line", "write A.OUT -> B.IN")
+        if text is None:
+            continue
+        ends = [port_named(end.strip(), prefix) for end in text.split("->")]
+        source, target = ends if len(ends) == 2 else (None, None)
+        if source is None or target is None:
+            message = f"{shown(text)} names no wire"
+            fields.report.add("bad-port", message, tree.place, "write A.OUT -> B.IN", used=tree.used)
+            continue
+        at = origin(tree)
+        result.append((Writer(source, Policy(), at, prefix), Writer(target, Policy(), at, prefix)))
+    return result
+
+
+def placements(file: Map, scope: Scope, prefix: str, found: dict[str, Placement], fields: Fields) -> None:
+    """Add a file's processes."""
+    tree = fields.map(file.entries.get("processes"), "'processes'", "write processes: {NAME: {nodes: [ID]}}")
+    for key, value in tree.entries.items() if tree else ():
+        at = Origin(tree.keys[key] if tree else value.place, scope.used)
+        name = joined(prefix, key)
+        placement = _placement(name, scope.resolve(value), at, prefix, fields)
+        if placement is None:
+            continue
+        first = found.setdefault(name, placement)
+        if first is not placement:
+            notes = (("the other one", first.origin.place),)
+            message = f"two processes are called {name!r}"
+            fields.report.add("duplicate-process", message, at.place, "rename one", notes=notes, used=at.used)
+
+
+def _placement(name: str, tree: Tree, at: Origin, prefix: str, fields: Fields) -> Placement | None:
+    what = f"process {name!r}"
+    listed, entries = tree, {}
+    if not isinstance(tree, Listing):
+        process = fields.map(tree, what, "write {nodes: [ID]}")
+        if process is None:
+            return None
+        fields.known_keys(process, what, PROCESS_KEYS)
+        entries = process.entries
+        if "nodes" not in entries:
+            fields.report.add("missing-key", f"{what} has no 'nodes'", at.place, "add nodes: [ID]", used=at.used)
+        listed = entries.get("nodes", Broken(tree.place))
+    patterns = []
+    for item in fields.items(listed, f"'nodes' of {what}", "write nodes: [ID]"):
+        text = fields.text(item, f"a node of {what}")
+        if text is not None:
+            patterns.append((joined(prefix, text), item.place))
+    return Placement(
+        name=name,
+        patterns=tuple(patterns),
+        origin=at,
+        restart=_restart(entries.get("restart"), what, fields),
+        memory_bytes=fields.bytes(entries.get("memory"), f"'memory' of {what}"),
+        cpus=fields.number(entries.get("cpus"), f"'cpus' of {what}"),
+    )
+
+
+def _restart(tree: Tree | None, what: str, fields: Fields) -> Restart:
+    restart = fields.map(tree, f"'restart' of {what}", "write restart: {policy: on_failure, max: 5, window: 10m}")
+    default = Restart()
+    if restart is None:
+        return default
+    fields.known_keys(restart, f"'restart' of {what}", RESTART_KEYS)
+    entries = restart.entries
+    chosen = fields.choice(entries.get("policy"), f"'policy' of {what}", RESTART_POLICIES)
+    limit = fields.whole(entries.get("max"), f"'max' of {what}")
+    window_s = fields.seconds(entries.get("window"), f"'window' of {what}")
+    return Restart(
+        next((policy for policy in RESTART_POLICIES if policy == chosen), default.policy),
+        default.max if limit is None else limit,
+        default.window_s if window_s is None else window_s,
+    )
+
+
+def variants(file: Map, scope: Scope, fields: Fields) -> dict[str, tuple[Variant, Map]]:
+    """Return the topology's variants, each with the tree of what it sets."""
+    result: dict[str, tuple[Variant, Map]] = {}
+    tree = fields.map(file.entries.get("variants"), "'variants'", "write variants: {NAME: {set: {PARAM: value}}}")
+    for name, value in tree.entries.items() if tree else ():
+        what = f"variant {name!r}"
+        variant = fields.map(scope.resolve(value), what, "write {about: ..., set: {PARAM: value}}")
+        if variant is None:
+            continue
+        fields.known_keys(variant, what, VARIANT_KEYS)
+        about = fields.text(variant.entries.get("about"), f"'about' of {what}")
+        changes = fields.map(variant.entries.get("set"), f"'set' of {what}", "write set: {PARAM: value}")
+        at = Origin(tree.keys[name] if tree else value.place)
+        if changes is None:
+            if "set" not in variant.entries:
+                fields.report.add("missing-key", f"{what} sets nothing", at.place, "add set: {PARAM: value}")
+            continue
+        values: Any = plain(changes)
+        result[name] = (Variant(name, about or "", values, at), changes)
+    return result
