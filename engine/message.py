@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, dataclass_transform
 
 import msgspec
 
 
+@dataclass_transform(frozen_default=True)
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defaults=False):
     """Base of every message.
 

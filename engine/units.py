@@ -102,7 +102,7 @@ def _factor(written: str, unit: str) -> Fraction:
 
 
 def _named(unit: str, dimension: Dimension | None) -> str:
-    return f"{_short(unit)} ({dimension.name})" if dimension else _short(unit)
+    return f"{unit} ({dimension.name})" if dimension else _short(unit)
 
 
 def _example(unit: str) -> str:

@@ -221,7 +221,7 @@ def unledgered(graph: Graph) -> Iterator[Problem]:
         lost = [*orders, *fills]
         if lost:
             message = f"no sink keeps {', '.join(dict.fromkeys(lost))} of executor {executor.id!r}"
-            fix = "wire them to a sinks.ledger node"
+            fix = "wire it to a sinks.ledger node" if len(lost) == 1 else "wire them to a sinks.ledger node"
             yield problem_at("unledgered", message, executor, fix, severity="warning")
 
 

@@ -61,13 +61,12 @@ def show_command(name: str, as_json: bool) -> None:
     from engine import catalogue
     from engine.errors import UsageError
     from engine.registry import UnknownType, node_class, type_names
-    from engine.topology.rules import did_you_mean
+    from engine.topology.rules import did_you_mean_type
 
     try:
         spec = node_class(name).spec
     except UnknownType as error:
-        hint = did_you_mean(name, type_names(), "`pipeline nodes list` shows all of them")
-        raise UsageError(f"{error}; {hint}") from None
+        raise UsageError(f"{error}; {did_you_mean_type(name, type_names())}") from None
     entry = catalogue.Entry(name, spec)
     if as_json:
         click.echo(json.dumps(catalogue.as_dict(entry), indent=1))

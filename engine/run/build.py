@@ -12,4 +12,4 @@ def build(plan: Plan, host: Host) -> None:
         host.add(node.id, node.cls, node.params)
     for wire in plan.wires:
         stale = wire.policy.on_stale
-        host.wire(wire.source, wire.target, (stale.after_s, stale.action) if stale else None)
+        host.wire(wire.source, wire.target, (stale.after_s, stale.action) if stale else None, feedback=wire.feedback)

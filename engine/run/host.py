@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
 from engine.clock import Clock, seconds_to_ns
-from engine.errors import Instruction, NodeFailed
+from engine.errors import Instruction, NodeFailed, PipelineError
 from engine.message import Message
 from engine.node import Node
 
@@ -45,6 +46,11 @@ class Port:
         self.readers, self.owners = (*self.readers, reader), (*self.owners, owner)
         self.read = reader if len(self.readers) == 1 else _fan_out(self.readers)
 
+    def after(self, owner: Node) -> tuple[Reader, ...]:
+        """Return the readers that come after those of `owner`."""
+        last = max((index for index, of in enumerate(self.owners) if of is owner), default=len(self.owners))
+        return self.readers[last + 1 :]
+
     def part(self, owner: Node) -> None:
         """Take away the readers of `owner`."""
         kept = [(reader, of) for reader, of in zip(self.readers, self.owners, strict=True) if of is not owner]
@@ -68,6 +74,13 @@ def _fan_out(readers: tuple[Reader, ...]) -> Reader:
 
 OUTSIDE = Port("", "", Message)
 """The cause of what comes from outside: a history's row, a start, a stop."""
+
+
+MAX_CASCADE = 1_000_000
+
+
+class EndlessLoop(PipelineError):
+    """One event has set off a loop of messages that does not end."""
 
 
 class PendingCall:
@@ -185,16 +198,44 @@ class Host:
             setattr(node, name, make_sender(port, self.outbox.append, self))
         return node
 
-    def wire(self, source: tuple[str, str], target: tuple[str, str], on_stale: tuple[float, str] | None = None) -> None:
-        """Join an output to an input; with `on_stale` = (seconds, action) the node is told when the input is silent."""
+    def wire(
+        self,
+        source: tuple[str, str],
+        target: tuple[str, str],
+        on_stale: tuple[float, str] | None = None,
+        *,
+        feedback: bool = False,
+    ) -> None:
+        """Join an output to an input.
+
+        With `on_stale` = (seconds, action) the node is told when the input is silent. A wire that closes a loop is
+        marked `feedback`; it ends a loop that never comes to rest.
+        """
         node = self.nodes[target[0]]
         port = self.ports[source]
         reader = self.reader(node, target[1])
         if on_stale is not None:
             watch = self._watch(node, target[1], on_stale)
             reader = watch.reader(self.clock, reader, self)
+        if feedback:
+            reader = self._bounded(reader)
         port.targets = (*port.targets, (node, target[1]))
         port.join(reader, node)
+
+    def _bounded(self, reader: Reader) -> Reader:
+        outbox = self.outbox
+
+        def read(message: Message) -> None:
+            if len(outbox) > MAX_CASCADE:
+                busiest = Counter(f"{port.node}.{port.name}" for port, *_ in outbox).most_common(3)
+                outbox.clear()
+                raise EndlessLoop(
+                    f"{MAX_CASCADE:,} messages followed from one event and more were to come; most are of "
+                    f"{', '.join(name for name, _ in busiest)}. A loop in the graph never comes to rest"
+                )
+            reader(message)
+
+        return read
 
     def reader(self, node: Node, input: str) -> Reader:
         """Return the function that hands a message to an input."""
@@ -220,6 +261,8 @@ class Host:
         """Call a method of `node` in `delay_s`; see `Node.after` and `Node.every`."""
         if not 0 <= delay_s < math.inf:
             raise ValueError(f"node {node.id!r} asks to be called in {delay_s} s; a delay is finite and not negative")
+        if period_s and seconds_to_ns(period_s) < 1:
+            raise ValueError(f"node {node.id!r} asks to be called every {period_s} s; the shortest period is 1 ns")
         call = PendingCall(node, handler, 0, seconds_to_ns(period_s), data, 0)
         call.cause, call.cause_number = self.port, self.port.sent
         self.push(call, self.clock.now_ns + seconds_to_ns(delay_s))
@@ -261,12 +304,16 @@ class Host:
         self.deliver()
 
     def close(self, node_id: str) -> None:
-        """Tell the readers of a node that nothing more comes from it."""
+        """Note that a node sends nothing more; tell each input whose last writer it was."""
         for port in self.ports.values():
-            if port.node == node_id and not port.closed:
-                port.closed = True
-                for reader, input in port.targets:
-                    self.call(reader, "input_closed", (input,))
+            if port.node != node_id or port.closed:
+                continue
+            port.closed = True
+            for node, input in port.targets:
+                if all(other.closed for other in self.ports.values() if (node, input) in other.targets):
+                    for watch in self.watches:
+                        watch.cancelled |= watch.node is node and watch.input == input
+                    self.call(node, "input_closed", (input,))
 
     def call(
         self, node: Node, handler: str, arguments: tuple[Any, ...], cause: Port = OUTSIDE, cause_number: int = 0
@@ -297,9 +344,15 @@ class Host:
         except Exception as error:
             cause, number = self.port, self.port.sent
             node, handler = self._culprit(error)
-            # Only what the failing handler sent is dropped; what others sent before it is still to be delivered.
+            # Only what the failing handler sent is dropped; what others sent before it is still to be delivered, and
+            # the readers that come after it still get this message.
             outbox[:] = [sent for sent in entries if (sent[2], sent[3], sent[0].node) != (cause, number, node.id)]
-            raise self._failure(error, node, handler) from error
+            failure = self._failure(error, node, handler)
+            for later in port.after(node):
+                later(message)
+            if node.id in self.failed:
+                port.part(node)
+            raise failure from error
         outbox.clear()
 
     def _culprit(self, error: Exception) -> tuple[Node, str]:
@@ -318,7 +371,8 @@ class Host:
             return error
         self.failed.add(node.id)
         for port in self.ports.values():
-            port.part(node)
+            if port is not self.port:
+                port.part(node)
         return NodeFailed(node.id, handler, error)
 
 
@@ -330,6 +384,11 @@ def make_sender(port: Port, append: Callable[[Any], None], host: Host) -> Callab
     message = port.message
     fields = message.__struct_fields__
     defaults = dict(zip(reversed(fields), reversed(message.__struct_defaults__), strict=False))
+    for name, default in defaults.items():
+        if type(default).__name__ == "Factory":
+            raise TypeError(
+                f"{message.__name__}.{name} has a changeable default; messages hold only what cannot change"
+            )
     arguments = ", ".join(f"{name}=default_{name}" if name in defaults else name for name in fields)
     captured = "".join(f", default_{name}" for name in defaults)
     # The names that are ours begin with two underscores: a field may be called `port`, `cause` or `message`.

@@ -13,7 +13,7 @@ from engine.registry import UnknownType, node_class, type_names
 from engine.spec import NodeSpec
 from engine.topology import check_cycles, check_params, check_placement, check_policies, check_wires
 from engine.topology.model import Topology
-from engine.topology.rules import Graph, Rule, did_you_mean, installed_rules, problem_at
+from engine.topology.rules import Graph, Rule, did_you_mean_type, installed_rules, problem_at
 
 CODES = {
     "unknown-type": "No installed package has a node type of this name.",
@@ -45,7 +45,10 @@ def check(topology: Topology, *, offline: bool = True, rules: Sequence[Rule] | N
     problems += check_policies.problems(graph)
     problems += check_cycles.problems(graph)
     problems += check_placement.problems(graph, offline=offline)
-    if not any(problem.code in STRUCTURAL for problem in problems):
+    if any(problem.code in STRUCTURAL for problem in problems):
+        # A wire that cannot be followed may be the one that closes the loop.
+        problems = [problem for problem in problems if problem.code != "feedback-needless"]
+    else:
         for rule in installed_rules() if rules is None else rules:
             problems += rule.check(graph)
     return in_order(problems)
@@ -77,7 +80,7 @@ def _specs(topology: Topology) -> tuple[dict[str, NodeSpec], list[Problem]]:
         try:
             specs[node.id] = node_class(node.use).spec
         except UnknownType as error:
-            fix = did_you_mean(node.use, type_names(), "`pipeline nodes list` shows all of them")
+            fix = did_you_mean_type(node.use, type_names())
             problems.append(problem_at("unknown-type", f"node {node.id!r}: {error}", node.use_origin, fix))
         except Exception as error:  # noqa: BLE001  a node file is foreign code: its import may raise anything
             message = f"node {node.id!r}: node type {node.use!r} cannot be used: {type(error).__name__}: {error}"

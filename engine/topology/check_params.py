@@ -32,11 +32,11 @@ def problems(graph: Graph) -> list[Problem]:
     return [
         problem
         for node_id, spec in graph.specs.items()
-        for problem in _node_problems(graph.topology.nodes[node_id], spec)
+        for problem in _node_problems(graph, graph.topology.nodes[node_id], spec)
     ]
 
 
-def _node_problems(node: NodeDecl, spec: NodeSpec) -> Iterator[Problem]:
+def _node_problems(graph: Graph, node: NodeDecl, spec: NodeSpec) -> Iterator[Problem]:
     meant: set[str] = set()
     for name, setting in node.params.items():
         if name in spec.params:
@@ -45,18 +45,23 @@ def _node_problems(node: NodeDecl, spec: NodeSpec) -> Iterator[Problem]:
         near = nearest(name, spec.params.keys() - node.params.keys()) or nearest(name, spec.params)
         if near:
             meant.add(near)
-        count = len(spec.params)
-        where = f"`pipeline nodes show {node.use}` lists " + ("its only one" if count == 1 else f"all {count}")
+        where = f"`pipeline nodes show {node.use}` lists {_all_of(len(spec.params))}"
         fix = f"did you mean {near!r}? {where}" if near else where
-        if not count:
+        if not spec.params:
             fix = f"{node.use} takes no params; leave it out"
         message = f"node {node.id!r} ({node.use}) has no param {name!r}"
-        yield problem_at("unknown-param", message, setting.origin, fix)
+        place = graph.key_place(setting.origin.place, name)
+        yield problem_at("unknown-param", message, setting.origin, fix, place=place)
     for name, param in spec.params.items():
         if param.required and name not in node.params and name not in meant:
             message = f"node {node.id!r} ({node.use}) needs param {name!r}: {param.doc.rstrip('.')}"
             example = f"   (a number in {param.unit})" if param.unit not in ("", "1") else ""
             yield problem_at("missing-param", message, node, f"params: {{{name}: ...}}{example}")
+
+
+def _all_of(count: int) -> str:
+    words = {1: "its only one", 2: "both", 3: "all three", 4: "all four", 5: "all five", 6: "all six"}
+    return words.get(count, f"all {count}")
 
 
 def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Iterator[Problem]:
@@ -98,7 +103,8 @@ def misfit(param: ParamSpec, setting: Setting) -> str | None:
     try:
         param.convert(value)
     except ValueError as error:
-        return str(error)
+        # What was written is shown, not what its unit made of it.
+        return str(error).replace(f"got {value!r}", f"got {setting.value!r}")
     return None
 
 

@@ -28,8 +28,8 @@ def problems(graph: Graph) -> list[Problem]:
         if port is None:
             continue
         carried = _carried(graph, wire, port)
-        found += _lossy(wire, port, carried)
-        found += _fields(wire, port, carried)
+        found += _lossy(graph, wire, port, carried)
+        found += _fields(graph, wire, port, carried)
         found += _stale(graph, wire)
         if wire.policy.on_stale is None:
             continue
@@ -56,46 +56,56 @@ def _carried(graph: Graph, wire: Wire, port: In) -> type[Message]:
     return next(iter([*reliable, *messages]), port.message)
 
 
-def _lossy(wire: Wire, port: In, message: type[Message]) -> Iterator[Problem]:
+def _lossy(graph: Graph, wire: Wire, port: In, message: type[Message]) -> Iterator[Problem]:
     kind = wire.policy.kind
     if kind in LOSSY_KINDS and message.delivery == "reliable":
         text = f"{kind} may lose messages, but {message.__name__} on {wire.source} -> {wire.target} must all arrive"
-        yield problem_at("policy-lossy", text, wire, "leave the policy out: the default here is reliable")
+        fix = f"leave the policy out: the default here is {port.policy}"
+        yield problem_at("policy-lossy", text, wire, fix, place=graph.word_place(wire.origin.place, kind))
     elif kind is not None and kind in port.refuses:
         text = f"input {wire.target} refuses the policy {kind}"
-        yield problem_at("policy-refused", text, wire, f"leave the policy out: the default here is {port.policy}")
+        fix = f"leave the policy out: the default here is {port.policy}"
+        yield problem_at("policy-refused", text, wire, fix, place=graph.word_place(wire.origin.place, kind))
     if wire.policy.ttl_s is not None and message.delivery == "reliable":
         text = f"ttl drops what is too old, but {message.__name__} on {wire.source} -> {wire.target} must all arrive"
-        yield problem_at(
-            "policy-lossy", text, wire, "leave ttl out; on_stale tells the reader that the input is silent"
-        )
+        fix = "leave ttl out; on_stale tells the reader that the input is silent"
+        yield problem_at("policy-lossy", text, wire, fix, place=graph.word_place(wire.origin.place, "ttl"))
 
 
-def _fields(wire: Wire, port: In, message: type[Message]) -> Iterator[Problem]:
+def _fields(graph: Graph, wire: Wire, port: In, message: type[Message]) -> Iterator[Problem]:
     policy = wire.policy
     kind = policy.kind or port.policy
     fields = message.__struct_fields__
     if policy.by is not None:
         if kind != "conflate":
-            yield _field(wire, f"`by` belongs to conflate, and the policy here is {kind}", "leave `by` out")
+            yield _field(
+                graph, wire, "by", f"`by` belongs to conflate, and the policy here is {kind}", "leave `by` out"
+            )
         elif policy.by not in fields:
             fix = did_you_mean(policy.by, fields, f"its fields are: {', '.join(fields)}")
-            yield _field(wire, f"conflate by {policy.by!r}: {message.__name__} has no such field", fix)
+            yield _field(
+                graph, wire, policy.by, f"conflate by {policy.by!r}: {message.__name__} has no such field", fix
+            )
     if policy.n is not None:
         if kind != "drop_oldest":
-            yield _field(wire, f"`n` belongs to drop_oldest, and the policy here is {kind}", "leave `n` out")
+            yield _field(
+                graph, wire, "n", f"`n` belongs to drop_oldest, and the policy here is {kind}", "leave `n` out"
+            )
         elif policy.n < 1:
-            yield _field(wire, f"drop_oldest keeps at least 1 message, not {policy.n}", "n: 1000")
+            yield _field(graph, wire, "n", f"drop_oldest keeps at least 1 message, not {policy.n}", "n: 1000")
     elif kind == "drop_oldest" and (port.n is None or port.policy != "drop_oldest"):
-        yield _field(wire, "drop_oldest needs `n`, the number of messages to keep", "n: 1000")
+        yield _field(graph, wire, "drop_oldest", "drop_oldest needs `n`, the number of messages to keep", "n: 1000")
     if policy.ttl_s is not None and policy.ttl_s <= 0:
-        yield _field(wire, f"ttl must be above 0, not {policy.ttl_s:g} s", "ttl: 5s")
+        yield _field(graph, wire, "ttl", f"ttl must be above 0, not {policy.ttl_s:g} s", "ttl: 5s")
     if policy.on_stale is not None and policy.on_stale.after_s <= 0:
-        yield _field(wire, f"on_stale.after must be above 0, not {policy.on_stale.after_s:g} s", "after: 5s")
+        yield _field(
+            graph, wire, "after", f"on_stale.after must be above 0, not {policy.on_stale.after_s:g} s", "after: 5s"
+        )
 
 
-def _field(wire: Wire, message: str, fix: str) -> Problem:
-    return problem_at("policy-fields", f"{wire.source} -> {wire.target}: {message}", wire, fix)
+def _field(graph: Graph, wire: Wire, word: str, message: str, fix: str) -> Problem:
+    place = graph.word_place(wire.origin.place, word)
+    return problem_at("policy-fields", f"{wire.source} -> {wire.target}: {message}", wire, fix, place=place)
 
 
 def _stale(graph: Graph, wire: Wire) -> Iterator[Problem]:
@@ -108,4 +118,6 @@ def _stale(graph: Graph, wire: Wire) -> Iterator[Problem]:
         offered = "; ".join(f"{name} ({meaning.rstrip('.')})" for name, meaning in actions.items())
         otherwise = f"it offers: {offered}" if actions else f"leave on_stale out: {node.use} offers no action"
         message = f"node {node.id!r} ({node.use}) has no stale action {on_stale.action!r}"
-        yield problem_at("stale-action-unknown", message, wire, did_you_mean(on_stale.action, actions, otherwise))
+        fix = did_you_mean(on_stale.action, actions, otherwise)
+        place = graph.word_place(wire.origin.place, on_stale.action)
+        yield problem_at("stale-action-unknown", message, wire, fix, place=place)

@@ -97,7 +97,8 @@ class _Names:
         if end.port in others:
             message += f"; {end.port!r} is an {other_word}"
         fix = f"did you mean {meant!r}?" if meant else f"its {word}s are: {_listed(ports)}"
-        self.found.append(problem_at("unknown-port", message, wire, fix))
+        place = None if writing else self.graph.key_place(wire.origin.place, end.port)
+        self.found.append(problem_at("unknown-port", message, wire, fix, place=place))
 
 
 def _mismatches(graph: Graph) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from engine.topology.loops import element_name, turns
 from engine.topology.merge import over
 from engine.topology.model import HubDecl, NodeDecl, Origin, PortRef
 from engine.topology.params import declared, fit
-from engine.topology.report import Report, shown, suggestion
+from engine.topology.report import Report, near, shown, suggestion
 from engine.topology.sections import Placement, feedback_lines, hubs, placements
 from engine.topology.substitute import Budget, Scope
 from engine.topology.template import Template, check_targets, declared_template
@@ -60,6 +60,8 @@ class Draft:
     params: dict[str, Tree] = field(default_factory=dict)
     inputs: dict[str, list[Writer]] = field(default_factory=dict)
     outputs: dict[str, list[Writer]] = field(default_factory=dict)
+    misspelt: bool = False
+    """Another key was meant to be `use`; that has been reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,12 @@ class Expansion:
         self.placements: dict[str, Placement] = {}
         self.feedback: list[tuple[Writer, Writer]] = []
         self.templates: dict[str, Template] = {}
+        self.declared: dict[str, Origin] = {}
+        """Every node that was declared, also one that a change removed."""
 
     def scope(self, tree: Map, used: tuple[Place, ...]) -> Scope:
         """Return the scope of a file, its parameters declared and none given yet."""
-        params = self.fields.map(tree.entries.get("params"), "'params'", "write params: {NAME: {type: ..., doc: ...}}")
+        params = self.fields.section(tree, "params", "{NAME: {type: ..., doc: ...}}")
         return Scope(self.report, self.budget, self.env, declared(params, self.report) if params else {}, used=used)
 
     def root(self, tree: Map, scope: Scope, changes: list[Change]) -> None:
@@ -119,6 +123,8 @@ class Expansion:
         for draft in self.drafts.values():
             what = f"node {draft.id!r}"
             if draft.use is None:
+                if draft.misspelt:
+                    continue
                 message, fix = f"{what} names no type", "add use: TYPE; `pipeline nodes list` shows the types"
                 self.report.add("missing-key", message, draft.origin.place, fix, used=draft.origin.used)
                 continue
@@ -138,7 +144,7 @@ class Expansion:
             file.scope.value(name)
         includes = list(self._includes(file))
         prefixes = {include.prefix for include in includes} - {file.prefix}
-        nodes = self.fields.map(entries.get("nodes"), "'nodes'", "write nodes: {ID: {use: TYPE}}")
+        nodes = self.fields.section(file.tree, "nodes", "{ID: {use: TYPE}}")
         own: list[Change] = []
         for key, tree in nodes.entries.items() if nodes else ():
             node_id = joined(file.prefix, key)
@@ -166,7 +172,8 @@ class Expansion:
                 continue
             self.fields.known_keys(entry, "an include", INCLUDE_KEYS)
             if "file" not in entry.entries:
-                self.report.add("missing-key", "an include names no file", entry.place, "add file: PATH")
+                if self.fields.lacks(entry, "file", INCLUDE_KEYS):
+                    self.report.add("missing-key", "an include names no file", entry.place, "add file: PATH")
                 continue
             loop = entry.entries.get("for_each")
             scopes = [file.scope] if loop is None else turns(loop, "an include", file.scope, self.fields)
@@ -243,10 +250,10 @@ class Expansion:
                 "root-only", "variants belong to the topology itself, not to a file that it includes", place,
                 "move them there", used=scope.used,
             )  # fmt: skip
-        before = set(self.drafts)
+        before = {*self.declared, *self.templates}
         self._file(inner, changes)
-        inside = [node for node in self.drafts if node not in before]
-        check_targets(template, [*inside, *self.templates], self.report)
+        inside = [name for name in (*self.declared, *self.templates) if name not in before]
+        check_targets(template, inside, self.report)
         self._wire_template(file, include, template)
 
     def _give(self, include: _Include, scope: Scope) -> None:
@@ -259,6 +266,9 @@ class Expansion:
                 open_params = [one for one in scope.params if one not in include.given.entries]
                 fix = suggestion(name, open_params or scope.params, what="its params")
                 self.report.add("unknown-param", message, include.given.keys[name], fix, used=include.used)
+                meant = near(name, open_params)
+                if meant is not None:
+                    scope.values[meant] = Broken(tree.place, tree.used)
                 continue
             self.budget.spend(tree.size, include.place)
             given = through(tree, include.place)
@@ -280,8 +290,9 @@ class Expansion:
                     draft.inputs.setdefault(target.port, []).extend(found)
                 elif target.node in self.templates:
                     self._wire_deeper(target, found)
+        meant = {near(name, template.inputs) for name in inputs if name not in template.inputs}
         for name, offer in template.inputs.items():
-            if name not in inputs and not offer.optional:
+            if name not in inputs and name not in meant and not offer.optional:
                 message = f"{include.name} needs a wire into {name!r}" + (f": {offer.doc}" if offer.doc else "")
                 fix = f"add in: {{{name}: NODE.PORT}}"
                 notes = (("declared here", offer.place),)
@@ -359,10 +370,10 @@ class Expansion:
 
     def _draft(self, node_id: str, entry: Map, at: Origin, file: _File, changes: Changes) -> None:
         self.budget.spend(entry.size, at.place)
-        first = self.drafts.get(node_id)
-        if first is not None:
+        first = self.declared.setdefault(node_id, at)
+        if first is not at:
             message, fix = f"two nodes have the id {node_id!r}", "give one of them another id"
-            notes = (("the other one", first.origin.place),)
+            notes = (("the other one", first.place),)
             self.report.add("duplicate-node", message, at.place, fix, notes=notes, used=at.used)
             return
         draft = Draft(node_id, at)
@@ -384,6 +395,7 @@ class Expansion:
         what = f"node {draft.id!r}"
         self.fields.known_keys(tree, what, NODE_KEYS)
         entries = tree.entries
+        draft.misspelt = draft.misspelt or not ("use" in entries or self.fields.lacks(tree, "use", NODE_KEYS))
         draft.use = scope.resolve(entries["use"]) if "use" in entries else draft.use
         draft.about = scope.resolve(entries["about"]) if "about" in entries else draft.about
         for name, value in self._resolved(entries, "params", what, scope, "{NAME: value}").items():

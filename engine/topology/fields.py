@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from engine import units
-from engine.topology.report import Report, shown, suggestion
+from engine.topology.report import Report, near, shown, suggestion
 from engine.topology.yaml_tree import Broken, Listing, Map, Scalar, Tree, kind
 
 NO_ITEMS: tuple[Tree, ...] = ()
@@ -24,11 +24,18 @@ class Fields:
         self.wrong(tree, what, "a mapping", fix)
         return None
 
+    def section(self, file: Map, key: str, form: str) -> Map | None:
+        """Return a section of a file, or None when it is absent or empty; report another kind."""
+        tree = file.entries.get(key)
+        if isinstance(tree, Scalar) and tree.value is None:
+            return None
+        return self.map(tree, repr(key), f"write {key}: {form}")
+
     def items(self, tree: Tree | None, what: str, fix: str = "") -> tuple[Tree, ...]:
-        """Return the items of a list; none (reported) when the value is of another kind."""
+        """Return the items of a list, none when it is absent or empty; report another kind."""
         if isinstance(tree, Listing):
             return tree.items
-        if tree is not None:
+        if tree is not None and not (isinstance(tree, Scalar) and tree.value is None):
             self.wrong(tree, what, "a list", fix)
         return NO_ITEMS
 
@@ -91,8 +98,15 @@ class Fields:
         names = list(allowed)
         for key in tree.entries:
             if key not in names:
-                near = suggestion(key, [name for name in names if name not in tree.entries] or names, what="its keys")
-                self.report.add("unknown-key", f"{what} has no key {shown(key)}", tree.keys[key], near, used=tree.used)
+                fix = suggestion(key, names, what="its keys")
+                self.report.add("unknown-key", f"{what} has no key {shown(key)}", tree.keys[key], fix, used=tree.used)
+
+    def lacks(self, tree: Map, key: str, allowed: Iterable[str]) -> bool:
+        """Return whether a key is missing; one that is only misspelt is not, since `known_keys` tells of it."""
+        if key in tree.entries:
+            return False
+        names = set(allowed)
+        return all(near(other, names) != key for other in tree.entries if other not in names)
 
     def wrong(self, tree: Tree, what: str, wanted: str, fix: str = "") -> None:
         """Report a value of the wrong kind; what is broken already has its report."""

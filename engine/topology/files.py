@@ -25,7 +25,7 @@ class Files:
         """Return the mapping that a file of the command line holds, or None (reported)."""
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "does not exist"
-            self.report.add("file-missing", f"file {shown(path)} {what}", None, _near(path, path.parent))
+            self.report.add("file-missing", f"file {shown(path, 200)} {what}", None, _near(path, path.parent))
             return None
         return self._tree(str(path), path)
 
@@ -47,7 +47,7 @@ class Files:
             return None
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "does not exist"
-            message = f"file {shown(shown_path)} {what}"
+            message = f"file {shown(shown_path, 200)} {what}"
             self.report.add("include-missing", message, at.place, _near(path, path.parent), used=at.used)
             return None
         tree = self._tree(shown_path, path)
@@ -69,7 +69,7 @@ class Files:
                 with path.open("rb") as file:
                     data = file.read(MAX_BYTES + 1)
             except OSError as error:
-                self.report.add("file-unreadable", f"file {shown(name)} cannot be read: {error.strerror}", None)
+                self.report.add("file-unreadable", f"file {shown(name, 200)} cannot be read: {error.strerror}", None)
                 data = None
             text = None if data is None else decode(data, name, self.report)
             self._trees[name] = None if text is None else self.parse(text, name)

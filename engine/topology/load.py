@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import Place
-from engine.topology.expand import Change, Expansion
+from engine.topology.expand import FILE_KEYS, Change, Expansion
 from engine.topology.fields import Fields
 from engine.topology.files import Files
 from engine.topology.merge import merged
@@ -136,9 +136,9 @@ class _Assembly:
         """Return the topology; raise TopologyError when anything was found."""
         entries = self.tree.entries
         name = self._text("topology")
-        if "topology" not in entries:
+        if self.fields.lacks(self.tree, "topology", FILE_KEYS):
             self.report.add("missing-key", "the topology has no name", self.tree.place, "add topology: NAME")
-        elif name is not None and not PARAM_NAME.fullmatch(name):
+        if name is not None and not PARAM_NAME.fullmatch(name):
             fix = "use letters, digits and _, beginning with a letter"
             message = f"{shown(name)} cannot be the name of a topology"
             self.report.add("bad-name", message, entries["topology"].place, fix)

@@ -120,11 +120,11 @@ def _converted(param: Param, tree: Tree) -> Tree:
         value = _from_text(str(value), param)
     value = _typed(param, value)
     if param.enum and value not in param.enum:
-        raise ValueError(f"must be one of {_listed(param.enum)}, got {shown(value)}")
+        raise ValueError(f"must be one of {_listed(param.enum)}, got {_named(value)}")
     if not isinstance(value, str | bool):
         for word, (holds, text) in _BOUNDS.items():
             if word in param.bounds and not holds(value, param.bounds[word]):
-                raise ValueError(f"must be {text} {param.bounds[word]:g}, got {shown(value)}")
+                raise ValueError(f"must be {text} {param.bounds[word]:g}, got {value}")
     return replace(tree, value=value, from_env=False) if isinstance(tree, Scalar) else tree
 
 
@@ -155,7 +155,7 @@ _TRUTHS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
 def _named(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"the text {shown(value)}" if isinstance(value, str) else shown(value).strip("'")
+    return f"the text {shown(value)}" if isinstance(value, str) else str(value)
 
 
 def _listed(values: Sequence[Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from engine.errors import Place, Problem, TopologyError
 from engine.topology.rules import nearest
 
 MAX_PROBLEMS = 200
 MAX_SUGGESTED_LENGTH = 80
+MAX_SUGGESTED = 1_000
 
 
 class Report:
@@ -58,9 +60,14 @@ def shown(text: object, limit: int = 60) -> str:
 def suggestion(word: str, known: Iterable[str], otherwise: str = "", what: str = "known names") -> str:
     """Return `did you mean 'x'?` and what is allowed; with no name near, `otherwise` and what is allowed."""
     names = list(known)
-    near = nearest(word, names[:1000]) if len(word) <= MAX_SUGGESTED_LENGTH else None
-    first = f"did you mean {near!r}? " if near else f"{otherwise} " if otherwise else ""
+    meant = near(word, names)
+    first = f"did you mean {meant!r}? " if meant else f"{otherwise} " if otherwise else ""
     return f"{first}{what}: {listed(names)}"
+
+
+def near(word: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `word` is most likely a slip of; long words and lists are not searched whole."""
+    return nearest(word, islice(known, MAX_SUGGESTED)) if len(word) <= MAX_SUGGESTED_LENGTH else None
 
 
 def listed(names: Iterable[str], limit: int = 20) -> str:

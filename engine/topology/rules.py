@@ -6,6 +6,7 @@ entry point group `pipeline.rules`; the value is a list or tuple of `Rule`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -141,6 +142,28 @@ class Graph:
         """Return the links that begin at a node, or at one of its outputs."""
         return [link for link in self.links if link.source.id == node_id and port in (None, link.output.name)]
 
+    def key_place(self, value: Place, key: str) -> Place:
+        """Return where `key` is written whose value is at `value`; that place itself where it cannot be seen."""
+        lines = self.topology.files.get(value.file, "").splitlines()
+        for line in range(min(value.line, len(lines)), max(0, value.line - 3), -1):
+            end = value.column - 1 if line == value.line else len(lines[line - 1])
+            found = re.search(
+                rf"(?<![\w.]){re.escape(key)}['\"]?\s*:(?!.*(?<![\w.]){re.escape(key)}\s*:)", lines[line - 1][:end]
+            )
+            if found:
+                return Place(value.file, line, found.start() + 1)
+        return value
+
+    def word_place(self, start: Place, word: str) -> Place:
+        """Return where `word` stands next after `start`, within a few lines; `start` where it is not seen."""
+        lines = self.topology.files.get(start.file, "").splitlines()
+        for line in range(start.line, min(start.line + 4, len(lines)) + 1):
+            skip = start.column - 1 if line == start.line else 0
+            found = re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", lines[line - 1][skip:])
+            if found:
+                return Place(start.file, line, skip + found.start() + 1)
+        return start
+
     def writers_of(self, message: type[Message]) -> list[str]:
         """Return `node.port` of every output that carries `message`."""
         return [
@@ -184,6 +207,15 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         return found[0]
     folded = {name.lower().replace("-", "_"): name for name in names}
     return folded.get(word.lower().replace("-", "_"))
+
+
+def did_you_mean_type(name: str, known: Iterable[str]) -> str:
+    """Return a question with the node type that `name` is most likely a slip of, or where all of them are listed."""
+    kind, _, last = name.rpartition(".")
+    types = [other for other in known if nearest(last, [other.rpartition(".")[2]])]
+    same_kind = [other for other in types if other.rpartition(".")[0] == kind]
+    near = nearest(name, same_kind or types)
+    return f"did you mean {near!r}?" if near else "`pipeline nodes list` shows all of them"
 
 
 def installed_rules() -> list[Rule]:

@@ -126,10 +126,11 @@ def _hub() -> Schema:
 
 
 def _process() -> Schema:
-    return record(
+    nodes = described("Ids, or patterns such as north.*.", type="array", items={"type": "string"})
+    process = record(
         "One process.",
         {
-            "nodes": described("Ids, or patterns such as north.*.", type="array", items={"type": "string"}),
+            "nodes": nodes,
             "restart": {"$ref": "#/$defs/restart"},
             "memory": either(
                 "Limit of memory.",
@@ -140,6 +141,7 @@ def _process() -> Schema:
         },
         required=["nodes"],
     )
+    return either("A process, or only its nodes.", process, nodes)
 
 
 def restart() -> Schema:

@@ -49,7 +49,7 @@ class Placement:
 
 def hubs(file: Map, scope: Scope, found: dict[str, HubDecl], fields: Fields) -> None:
     """Add a file's hubs; the same file included twice declares them once."""
-    tree = fields.map(file.entries.get("hubs"), "'hubs'", "write hubs: {NAME: {publish: [6000], subscribe: 7000}}")
+    tree = fields.section(file, "hubs", "{NAME: {publish: [6000], subscribe: 7000}}")
     for name, value in tree.entries.items() if tree else ():
         place = tree.keys[name] if tree else value.place
         hub = _hub(name, scope.resolve(value), Origin(place, scope.used), fields)
@@ -104,7 +104,7 @@ def feedback_lines(file: Map, scope: Scope, prefix: str, fields: Fields) -> list
 
 def placements(file: Map, scope: Scope, prefix: str, found: dict[str, Placement], fields: Fields) -> None:
     """Add a file's processes."""
-    tree = fields.map(file.entries.get("processes"), "'processes'", "write processes: {NAME: {nodes: [ID]}}")
+    tree = fields.section(file, "processes", "{NAME: {nodes: [ID]}}")
     for key, value in tree.entries.items() if tree else ():
         at = Origin(tree.keys[key] if tree else value.place, scope.used)
         name = joined(prefix, key)
@@ -165,7 +165,7 @@ def _restart(tree: Tree | None, what: str, fields: Fields) -> Restart:
 def variants(file: Map, scope: Scope, fields: Fields) -> dict[str, tuple[Variant, Map]]:
     """Return the topology's variants, each with the tree of what it sets."""
     result: dict[str, tuple[Variant, Map]] = {}
-    tree = fields.map(file.entries.get("variants"), "'variants'", "write variants: {NAME: {set: {PARAM: value}}}")
+    tree = fields.section(file, "variants", "{NAME: {set: {PARAM: value}}}")
     for name, value in tree.entries.items() if tree else ():
         what = f"variant {name!r}"
         variant = fields.map(scope.resolve(value), what, "write {about: ..., set: {PARAM: value}}")

@@ -42,7 +42,7 @@ class Template:
 
 def declared_template(tree: Map, file: str, prefix: str, fields: Fields) -> Template:
     """Read a file's `ports:`, each NAME: doc or NAME: {doc, to, optional}. NAME is the port inside, unless `to` is."""
-    ports = fields.map(tree.entries.get("ports"), "'ports'", "write ports: {in: {NODE.PORT: what it is for}}")
+    ports = fields.section(tree, "ports", "{in: {NODE.PORT: what it is for}}")
     if ports is None:
         return Template(file, prefix)
     fields.known_keys(ports, "'ports'", ("in", "out"))

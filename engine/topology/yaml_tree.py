@@ -406,8 +406,11 @@ def _report_syntax(error: yaml.YAMLError, text: str, file: str, report: Report) 
     if "nesting depth" in reason:
         report.add("yaml-depth", f"values are nested deeper than {MAX_DEPTH}", place, "flatten the file")
         return
+    line = "".join(text.splitlines()[place.line - 1 : place.line])
     for pattern, message, fix in _PLAIN_WORDS:
         if re.search(pattern, reason):
+            if re.search(r"[\[{,:]\s*[^\s\"']*\$\{", line):
+                fix = 'inside {} or [] put quotes around a reference: "${name}"'
             report.add("yaml-syntax", message, place, fix, notes=notes)
             return
     report.add("yaml-syntax", f"not YAML: {reason}", place, "correct the syntax at this place", notes=notes)

@@ -69,7 +69,7 @@ class BookModel(msgspec.Struct, frozen=True, gc=False):
     fill_share_60s: float
     """Share of such orders that were filled within 60 s."""
     time_to_fill_s: float
-    """Median time to fill, over those not filled within 60 s too."""
+    """Median time to fill, counting those not filled; 60 when that is half of them or more."""
     markout_1s_bps: float
     markout_5s_bps: float
     markout_30s_bps: float
@@ -94,8 +94,8 @@ def bar_path(open_: float, high: float, low: float, close: float, points: int) -
 
     A rising bar (close >= open) goes open, low, high, close, a falling one open, high, low, close: the extreme on the
     far side of the close comes first. It is a convention, not knowledge. Steps are shared among the three legs by
-    their length, at least one to each leg that has any. Raises ValueError on prices that are no bar, and on fewer
-    points than legs.
+    their length, so that the longest step is as short as can be. Raises ValueError on prices that are no bar, and on
+    fewer points than legs.
     """
     if not low <= min(open_, close) <= max(open_, close) <= high:
         raise ValueError(f"open {open_}, high {high}, low {low}, close {close} are no bar")
@@ -113,18 +113,14 @@ def bar_path(open_: float, high: float, low: float, close: float, points: int) -
 
 
 def _share_steps(lengths: list[float], points: int) -> list[int]:
-    # Whole steps in proportion to length: one for each leg that has a length, the rest by largest remainder.
-    total = math.fsum(lengths)
-    if total <= 0.0:
+    # One step to each leg that has a length; each further one to the leg whose steps are longest.
+    steps = [int(length > 0.0) for length in lengths]
+    if not any(steps):
         return [points, 0, 0]
-    steps = [1 if length > 0.0 else 0 for length in lengths]
-    spare = points - sum(steps)
-    wanted = [spare * (length / total) for length in lengths]
-    whole = [math.floor(want) for want in wanted]
-    by_remainder = sorted(range(len(lengths)), key=lambda leg: (whole[leg] - wanted[leg], leg))
-    for leg in by_remainder[: spare - sum(whole)]:
-        whole[leg] += 1
-    return [base + more for base, more in zip(steps, whole, strict=True)]
+    for _ in range(points - sum(steps)):
+        longest = max(range(3), key=lambda leg: lengths[leg] / (steps[leg] or 1))
+        steps[longest] += 1
+    return steps
 
 
 def path_volumes(path: list[float], volume: float) -> list[float]:
@@ -140,7 +136,7 @@ def path_volumes(path: list[float], volume: float) -> list[float]:
 
 
 class BookShape:
-    """The book of a model on one tick, ready to be put around any mid price: five levels a side, fewer on a coarse tick.
+    """The book of a model on one tick, to be put around any mid price: five levels a side, fewer on a coarse tick.
 
     The spread is the model's, in whole ticks and at least one; the book's own mid lies within half a tick of the one
     asked for. Behind the touch each depth of the model stands at the far end of its distance, which makes whoever

@@ -154,7 +154,10 @@ class Repetition:
         while times and now_ns - times[0] >= self.window_ns:
             times.popleft()
         if self.max_count and len(times) >= self.max_count:
-            return "repetition", f"{len(times)} {side} orders within {self.window_ns / 1e9:g} s, at most {self.max_count}"
+            return (
+                "repetition",
+                f"{len(times)} {side} orders within {self.window_ns / 1e9:g} s, at most {self.max_count}",
+            )
         return None
 
     def add(self, side: str, now_ns: int) -> None:

@@ -22,7 +22,7 @@ from nodes.messages import LpState
 PRICE_DECIMALS = 10
 """Marks, rates and mids are taken to this many decimals; from there on nothing is rounded."""
 
-PRICE_SCALE = 10**PRICE_DECIMALS
+PRICE_SCALE: int = 10**PRICE_DECIMALS
 PRICE_STEP = Decimal(1).scaleb(-PRICE_DECIMALS)
 ZERO = Decimal(0)
 

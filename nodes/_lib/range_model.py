@@ -39,7 +39,12 @@ class RangeModel(Node):
     min_half_width_bps: float = param(50.0, unit="bps", exclusiveMinimum=0, doc="Least distance of an end.")
     max_half_width_bps: float = param(2_000.0, unit="bps", exclusiveMinimum=0, doc="Greatest distance of an end.")
     move_cost_bps: float = param(10.0, unit="bps", minimum=0, doc="Cost of one rebalance as a part of the capital.")
-    flow_half_life_s: float = param(14_400.0, unit="s", exclusiveMinimum=0, doc="Memory of the pool's fee income.")
+    move_at: float = param(
+        0.6, unit="1", exclusiveMinimum=0, maximum=1, doc="Part of the half width after which a range is moved."
+    )
+    flow_half_life_s: float = param(
+        3_600.0, unit="s", exclusiveMinimum=0, doc="Memory of the pool's fee income; best that of the volatility."
+    )
     min_volatility: float = param(0.05, unit="1/sqrt(year)", exclusiveMinimum=0, doc="Least volatility to believe.")
     refresh_bps: float = param(5.0, unit="bps", minimum=0, doc="Move of the price that asks for a new range.")
     refresh_exposure: float = param(0.05, unit="base", minimum=0, doc="Change of exposure that asks for one.")
@@ -127,7 +132,8 @@ class RangeModel(Node):
     def _carry_half_width(self, state: PoolState, volatility: float) -> float:
         variance = volatility * volatility / SECONDS_PER_YEAR
         fee_yield = self._fee_yield(state)
-        return carry_half_width(fee_yield, variance, self.move_cost_bps / 10_000)
+        # Moved at a part of the half width, it is moved that much squared more often.
+        return carry_half_width(fee_yield, variance, self.move_cost_bps / 10_000 / self.move_at**2)
 
     def _fee_yield(self, state: PoolState) -> float:
         """Take the flow since the last range into the yield, and return it: fees over L·√P per s, to the LPs."""

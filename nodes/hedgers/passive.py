@@ -93,7 +93,10 @@ class PassiveHedger(Node):
     risk_aversion: float = param(0.0, unit="1/quote", minimum=0, doc="Absolute risk aversion of `whalley_wilmott`.")
     cost_bps: float = param(3.0, unit="bps", minimum=0, doc="What a hedge costs, of its value: fee and half spread.")
     gamma_memory: int = param(
-        200, unit="observations", minimum=2, doc="Exposures over which the LP's gamma is measured, for `whalley_wilmott`."
+        200,
+        unit="observations",
+        minimum=2,
+        doc="Exposures over which the LP's gamma is measured, for `whalley_wilmott`.",
     )
     target: Literal["edge", "zero"] = param("edge", doc="Where to stop: at the edge of the band, or at zero.")
     style: Literal["maker", "taker", "maker_then_taker"] = param(
@@ -102,11 +105,16 @@ class PassiveHedger(Node):
     cross_band_base: float = param(0.0, unit="base", minimum=0, doc="Second, wider band of `maker_then_taker`.")
     collar_bps: float = param(10.0, unit="bps", minimum=0, doc="How far beyond the touch a taking order may go.")
     offset_ticks: int = param(0, unit="ticks", minimum=-1, doc="Distance behind the best; 0 joins, -1 improves by one.")
-    reprice_ticks: int = param(2, unit="ticks", minimum=0, doc="The order is replaced when it is off by more than this.")
+    reprice_ticks: int = param(
+        2, unit="ticks", minimum=0, doc="The order is replaced when it is off by more than this."
+    )
     max_age_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="The order is replaced after this time.")
     min_interval_s: float = param(1.0, unit="s", minimum=0, doc="Time from one order to the next.")
     shrink_tolerance: float = param(
-        0.25, unit="fraction", minimum=0, doc="How far the order may exceed what is needed (never |net|) before it is replaced."
+        0.25,
+        unit="fraction",
+        minimum=0,
+        doc="How far the order may exceed what is needed (never |net|) before it is replaced.",
     )
     book_max_age_s: float = param(10.0, unit="s", exclusiveMinimum=0, doc="Age at which the book is stale.")
     ack_timeout_s: float = param(5.0, unit="s", exclusiveMinimum=0, doc="An unanswered request is asked after.")
@@ -122,7 +130,9 @@ class PassiveHedger(Node):
             )
         adaptive = self.band == "whalley_wilmott"
         if adaptive and not (self.risk_aversion > 0 and self.max_band_base >= self.band_base):
-            raise ValueError(f"band: whalley_wilmott of {self.id!r} needs risk_aversion above 0 and max_band_base >= band_base")
+            raise ValueError(
+                f"band: whalley_wilmott of {self.id!r} needs risk_aversion above 0 and max_band_base >= band_base"
+            )
         self.gamma = ExposureGamma(self.gamma_memory) if adaptive else None
         self.half_width = self.band_base
         self.tick, self.lot = float(self.tick_size), float(self.lot_size)

@@ -21,7 +21,7 @@ class EwmaVolatility(Node):
     price = In(PoolState, policy="block", doc="Price observations, irregular in time.")
     value = Out(Volatility, doc="One per observation, from the second on.")
 
-    half_life_s: float = param(1800.0, unit="s", exclusiveMinimum=0, doc="The weight of a return halves in this time.")
+    half_life_s: float = param(3600.0, unit="s", exclusiveMinimum=0, doc="The weight of a return halves in this time.")
     warm_up_s: float = param(900.0, unit="s", minimum=0, doc="Time to be seen before the estimate counts as warm.")
     sample_s: float = param(
         0.0, unit="s", minimum=0, doc="Shortest time between two observations; above 0 damps noise of single trades."

@@ -125,7 +125,7 @@ class NetExposureModel(Node):
         return venue
 
     def _check_base(self, instrument: str) -> None:
-        base = instrument.split("-")[0]
+        base = instrument.split("-", maxsplit=1)[0]
         if base != self.base:
             raise ValueError(
                 f"node {self.id!r} sums {self.base}, but is wired to {instrument}: set its param base, or wire {self.base}"

@@ -59,6 +59,7 @@ class Rebalancer(Node):
     def start(self) -> None:
         self._target: RangeTarget | None = None
         self._lp: LpState | None = None
+        self._price = 0.0
         self._threshold = self.price_threshold_bps / 10_000
         self._interval_ns = round(self.min_interval_s * NS_PER_S)
         self._retry_ns = round(self.retry_s * NS_PER_S)
@@ -74,11 +75,12 @@ class Rebalancer(Node):
     def on_pool(self, state: PoolState) -> None:
         if not state.block_closed:
             return  # a price inside a block can be made and undone at no risk
+        self._price = state.price
         baseline = self.baseline_price
         if not baseline:
             self._start_position()
             return
-        price = state.price
+        price = self._price
         if abs(price - baseline) > baseline * self._threshold:
             if not self._may_fire():
                 return
@@ -132,7 +134,9 @@ class Rebalancer(Node):
             return
         self.fired_ns.append(now)
         self.gas_before.append(lp.gas_base)
-        self._ask("rebalance", target.lower_price, target.upper_price, reason)
+        # The target may be one state old: its widths are advice, its centre is now.
+        moved = (self._price or target.price) / target.price
+        self._ask("rebalance", target.lower_price * moved, target.upper_price * moved, reason)
 
     def _under_way(self, lp: LpState) -> bool:
         if lp.pending:
@@ -166,7 +170,7 @@ class Rebalancer(Node):
             pool=lp.pool,
             action=action,
             event_time_ns=self.now_ns,
-            price=lp.price,
+            price=self._price or lp.price,
             lower_price=lower,
             upper_price=upper,
             reason=reason,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from decimal import Decimal
+
+import msgspec
 
 from engine import NS_PER_S, In, Node, Out, param, state
 from nodes._lib import limits
@@ -154,11 +154,7 @@ class RiskGate(Node):
         )
         if breach is None and self.halted and not limits.is_reducing(net, worst):
             breach = "halted", f"worst case {worst:g} does not reduce net {net:g}"
-        breach = (
-            breach
-            or limits.open_orders(len(self.open_orders), self.max_open_orders)
-            or self.rate.check(now_ns)
-        )
+        breach = breach or limits.open_orders(len(self.open_orders), self.max_open_orders) or self.rate.check(now_ns)
         if breach is None:
             breach = self.repetition.check(order.side, now_ns)
             if breach is not None:
@@ -171,7 +167,9 @@ class RiskGate(Node):
         return exposure.net_base
 
     def _worst(self, order: OrderRequest) -> float:
-        waiting = sum((each.size - each.filled for each in self.open_orders.values() if each.side == order.side), Decimal(0))
+        waiting = sum(
+            (each.size - each.filled for each in self.open_orders.values() if each.side == order.side), Decimal(0)
+        )
         unseen = self.unseen.bought if order.side == "buy" else self.unseen.sold
         return limits.worst_net(order.side, self._net(), float(waiting) + unseen, float(order.size))
 

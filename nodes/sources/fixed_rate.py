@@ -23,7 +23,9 @@ class FixedRate(Node):
 
     def start(self) -> None:
         if self.ttl_s <= self.period_s:
-            raise ValueError(f"ttl_s {self.ttl_s:g} must be above period_s {self.period_s:g}, or the rate expires between")
+            raise ValueError(
+                f"ttl_s {self.ttl_s:g} must be above period_s {self.period_s:g}, or the rate expires between"
+            )
         self.after(0.0, self.send)
         self.every(self.period_s, self.send)
 

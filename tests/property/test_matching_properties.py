@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.markets import PERP, book, cancel, place, trade
 
 from engine.testing import run_node
+from nodes.messages import Book
 from nodes.venues.sim.exchange import SimulatedExchange
+from nodes.venues.sim.matching import RestingOrder, fills_of_trade
 
 FINAL = {"filled", "canceled", "rejected", "expired"}
 TICKS = st.integers(19_990, 20_010)
 BIDS = st.integers(19_997, 20_002)
-AWAY = st.integers(-3, 6)
-LOTS = st.integers(1, 500)
-SIZES = st.integers(0, 500).map(lambda lots: lots / 100)
+KINDS = st.sampled_from(["post", "post", "gtc", "ioc"])
+AWAY = st.integers(-2, 6)
+LOTS = st.integers(1, 300)
+SIZES = st.integers(1, 500).map(lambda lots: lots / 100)
 LOT = Decimal("0.01")
 
 
@@ -65,24 +68,29 @@ class Venue(RuleBasedStateMachine):
                 assert message.size == self.position
         return fills
 
-    @rule(bid=BIDS, spread=st.integers(0, 4), bid_size=SIZES, ask_size=SIZES, depth=st.integers(0, 2))
+    @rule(bid=BIDS, spread=st.integers(1, 4), bid_size=SIZES, ask_size=SIZES, depth=st.integers(0, 2))
     def show_book(self, bid: int, spread: int, bid_size: float, ask_size: float, depth: int) -> None:
-        # A spread of 0 is a locked book, a size of 0 an empty side: no market, so nothing may fill.
         bids = [((bid - level) / 10, bid_size + level) for level in range(depth + 1)]
         asks = [((bid + spread + level) / 10, ask_size + level) for level in range(depth + 1)]
         fills = self._take(self.node.on_book(book(bids=bids, asks=asks, at_s=self.now_s)))
-        if spread == 0 or bid_size == 0 or ask_size == 0:
-            assert not fills
         for side, levels in (("buy", asks), ("sell", bids)):
-            assert sum(float(fill.size) for fill in fills if fill.side == side) <= sum(size for _, size in levels) + 1e-9
+            assert (
+                sum(float(fill.size) for fill in fills if fill.side == side) <= sum(size for _, size in levels) + 1e-9
+            )
+
+    @rule(
+        broken=st.sampled_from([book(2000.0, 2000.0), book(2001.0, 1999.0), book(ask_size=0.0), book(bid=float("nan"))])
+    )
+    def break_book(self, broken: Book) -> None:
+        assert not self._take(self.node.on_book(broken)), "a fill against no market"
 
     @rule(price=TICKS, size=SIZES, aggressor=st.sampled_from(["buy", "sell"]))
     def print_trade(self, price: int, size: float, aggressor: str) -> None:
         fills = self._take(self.node.on_trade(trade(price / 10, size, aggressor, self.now_s)))
         assert float(sum(fill.size for fill in fills)) <= size * self.participation + 1e-9
 
-    @rule(side=st.sampled_from(["buy", "sell"]), away=AWAY, lots=LOTS, kind=st.sampled_from(["post", "gtc", "ioc"]))
-    def send_order(self, side: str, away: int, lots: int, kind: str) -> None:
+    @rule(side=st.sampled_from(["buy", "sell"]), away=AWAY, lots=LOTS, kind=KINDS, arrive=st.booleans())
+    def send_order(self, side: str, away: int, lots: int, kind: str, arrive: bool) -> None:
         price = 20_000 - away if side == "buy" else 20_001 + away
         self.asked += 1
         order = place(
@@ -96,6 +104,8 @@ class Venue(RuleBasedStateMachine):
         )
         self.orders[order.client_order_id] = order
         self._take(self.node.on_order(order))
+        if arrive:
+            self.wait(0.02)
 
     @rule(which=st.integers(1, 40))
     def send_cancel(self, which: int) -> None:
@@ -129,3 +139,38 @@ class Venue(RuleBasedStateMachine):
 
 Venue.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestVenue = Venue.TestCase
+
+
+RESTING = st.builds(
+    lambda side, price, lots, ahead: (side, Decimal(price) / 10, lots * LOT, ahead),
+    st.sampled_from(["buy", "sell"]),
+    st.integers(19_998, 20_002),
+    LOTS,
+    st.floats(0, 5),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(RESTING, min_size=1, max_size=6),
+    st.integers(19_997, 20_003),
+    SIZES,
+    st.sampled_from(["buy", "sell"]),
+    st.sampled_from([0.1, 0.5, 1.0]),
+)
+def test_one_print_fills_no_more_than_its_share_and_best_orders_first(orders, ticks, size, aggressor, participation):
+    resting = [
+        RestingOrder(f"o{n}", str(n), side, price, lots, queue_ahead=ahead)
+        for n, (side, price, lots, ahead) in enumerate(orders)
+    ]
+    fills = fills_of_trade(resting, ticks / 10, size, aggressor, participation, LOT)
+    assert sum(part for _, part in fills) <= Decimal(repr(size)) * Decimal(repr(participation))
+    assert len({order.client_order_id for order, _ in fills}) == len(fills)
+    for order, part in fills:
+        assert 0 < part <= order.remaining
+        price = float(order.price)
+        through = ticks / 10 < price if order.side == "buy" else ticks / 10 > price
+        assert through or (ticks / 10 == price and aggressor != order.side and order.queue_ahead == 0)
+    for side in ("buy", "sell"):
+        prices = [order.price for order, _ in fills if order.side == side]
+        assert prices == sorted(prices, reverse=side == "buy")

@@ -54,7 +54,9 @@ def test_it_is_lp_plus_all_fills_however_they_come(case):
 
 def known_base(seen: list[Fill | VenuePosition]) -> Decimal:
     """The newest level that was seen, and each fill after it once."""
-    newest = max((m for m in seen if isinstance(m, VenuePosition)), key=lambda m: int(m.last_trade_id or 0), default=None)
+    newest = max(
+        (m for m in seen if isinstance(m, VenuePosition)), key=lambda m: int(m.last_trade_id or 0), default=None
+    )
     last = int(newest.last_trade_id or 0) if newest else 0
     later = {m.trade_id: m for m in seen if isinstance(m, Fill) and int(m.trade_id) > last}
     fills = sum((m.size if m.side == "buy" else -m.size for m in later.values()), Decimal(0))

@@ -55,7 +55,9 @@ class SlowVenue:
             del self.orders[order_id]
 
     def open_base(self, side: str) -> Decimal:
-        return sum((o.size - self.filled[o.client_order_id] for o in self.orders.values() if o.side == side), Decimal(0))
+        return sum(
+            (o.size - self.filled[o.client_order_id] for o in self.orders.values() if o.side == side), Decimal(0)
+        )
 
 
 class Hedging(RuleBasedStateMachine):

@@ -51,7 +51,11 @@ class Desk:
             from_node, from_port = source.split(".")
             to_node, to_port = target.split(".")
             self.host.wire((from_node, from_port), (to_node, to_port))
-        self.market, self.trades, self.lp = Port("feed", "book", Book), Port("feed", "trade", Trade), Port("lp", "delta", InventoryDelta)
+        self.market, self.trades, self.lp = (
+            Port("feed", "book", Book),
+            Port("feed", "trade", Trade),
+            Port("lp", "delta", InventoryDelta),
+        )
         for node_id, name in (("venue", "book"), ("hedger", "book"), ("gate", "book")):
             node = self.host.nodes[node_id]
             self.market.join(self.host.reader(node, name), node)
@@ -65,7 +69,9 @@ class Desk:
         for source in list(self.host.ports):
             if source[0] == node_id:
                 name = ".".join(source)
-                self.host.tap(source, lambda message, name=name: self.log.append((self.host.clock.now_ns, name, message)))
+                self.host.tap(
+                    source, lambda message, name=name: self.log.append((self.host.clock.now_ns, name, message))
+                )
 
     def send(self, at_s: float, message: Book | Trade | InventoryDelta) -> None:
         """Make the calls that are due before `at_s`, then deliver a message."""

@@ -47,9 +47,7 @@ def trade(price: float, size: float, aggressor: str, at_s: float = 0.0, instrume
 def place(
     order_id: str, side: str, price: str, size: str, at_s: float = 0.0, instrument: str = PERP, **fields: Any
 ) -> OrderRequest:
-    return OrderRequest(
-        "place", order_id, instrument, round(at_s * S), side, Decimal(price), Decimal(size), **fields
-    )
+    return OrderRequest("place", order_id, instrument, round(at_s * S), side, Decimal(price), Decimal(size), **fields)
 
 
 def cancel(order_id: str, at_s: float = 0.0) -> OrderRequest:
@@ -71,9 +69,7 @@ def position(size: str, last_trade_id: str = "", at_s: float = 0.0, instrument: 
 
 
 def fill(trade_id: str, side: str, size: str, instrument: str = PERP) -> Fill:
-    return Fill(
-        trade_id, "h-1", instrument, 0, side, Decimal(2000), Decimal(size), Decimal(0), "USDT", "maker", 2000.0
-    )
+    return Fill(trade_id, "h-1", instrument, 0, side, Decimal(2000), Decimal(size), Decimal(0), "USDT", "maker", 2000.0)
 
 
 def inventory(base: float, sequence: int = 1, epoch: int = 1, source: str = "chain:pool:wallet") -> InventoryDelta:

@@ -60,7 +60,11 @@ class SimulatedExchange(Node):
     order_latency_s: float = param(0.05, unit="s", minimum=0, doc="From sending an order to its arrival.")
     cancel_latency_s: float = param(0.05, unit="s", minimum=0, doc="From sending a cancel to its arrival.")
     queue_share: float = param(
-        1.0, unit="fraction", minimum=0, maximum=1, doc="Part of the displayed size at its price that an order joins behind."
+        1.0,
+        unit="fraction",
+        minimum=0,
+        maximum=1,
+        doc="Part of the displayed size at its price that an order joins behind.",
     )
     participation: float = param(
         1.0, unit="fraction", minimum=0, maximum=1, doc="Largest part of a printed trade that can fill us."

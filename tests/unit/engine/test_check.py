@@ -71,7 +71,21 @@ def test_warnings_do_not_refuse():
 
 def test_a_node_of_unknown_type_hides_only_its_own_ports():
     builder = greenhouse().node("extra", "models.avrage").wire("north.reading -> extra.reading")
-    assert "models.average" in only(builder).fix
+    assert only(builder).fix == "did you mean 'models.average'?"
+
+
+@pytest.mark.parametrize(
+    ("use", "fix"),
+    [
+        ("model.average", "did you mean 'models.average'?"),
+        ("average", "did you mean 'models.average'?"),
+        ("sinks.windows", "did you mean 'sinks.window'?"),
+        ("controls.windo", "did you mean 'controls.window'?"),
+        ("sinks.report", "`pipeline nodes list` shows all of them"),
+    ],
+)
+def test_slips_in_types(use, fix):
+    assert only(TopologyBuilder().node("a", use)).fix == fix
 
 
 @pytest.mark.parametrize(
@@ -154,7 +168,7 @@ def test_a_slip_in_a_required_param_is_not_also_missing():
     builder = greenhouse().node("mean", "models.average", half_live_s=60.0)
     problem = only(builder)
     assert problem.code == "unknown-param"
-    assert problem.fix == "did you mean 'half_life_s'? `pipeline nodes show models.average` lists all 2"
+    assert problem.fix == "did you mean 'half_life_s'? `pipeline nodes show models.average` lists both"
 
 
 @pytest.mark.parametrize("value", ["warm", True, None, [1.0], -1, 0, float("inf"), float("nan"), "5 apples"])

@@ -90,7 +90,7 @@ def test_json(file):
     result = run("validate", "--json", "greenhouse.yaml")
     assert result.exit_code == 2
     (problem,) = json.loads(result.output)["problems"]
-    assert (problem["code"], problem["file"], problem["line"]) == ("unknown-param", "greenhouse.yaml", 9)
+    assert (problem["code"], problem["file"], problem["line"]) == ("unknown-param", "greenhouse.yaml", 10)
 
 
 def test_offline_and_online(file):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from support.weather import Diary, Reading, Siren, Smoother, Thermometer, node, plan_of, wire
 
 from engine import NS_PER_S, Disconnected, In, Message, Node, Out
 from engine.clock import Clock
 from engine.errors import NodeFailed
-from engine.run.host import OUTSIDE, Host
+from engine.run.build import build
+from engine.run.host import OUTSIDE, EndlessLoop, Host
+from engine.topology.model import OnStale, Policy
 
 
 class Number(Message):
@@ -145,12 +148,12 @@ def test_a_loop_never_reenters_a_node():
     join(host, "source.out -> a.number", "a.out -> b.number", "b.out -> a.number", "a.out -> a.number")
     feed(host, "source", 4)
     inside: list[str] = []
-    for node, word, _ in LOG:
+    for who, word, _ in LOG:
         if word == "begin":
             assert not inside
-            inside.append(node)
+            inside.append(who)
         else:
-            assert inside.pop() == node
+            assert inside.pop() == who
     assert not inside
     assert sum(word == "begin" and n == 0 for _, word, n in LOG) == 8  # a Fibonacci number: 1, 2, 3, 5, 8
 
@@ -464,3 +467,63 @@ def test_two_runs_are_equal():
     first = run()
     assert len(first) > 100
     assert run() == first
+
+
+def test_readers_after_a_failing_one_still_get_the_message() -> None:
+    host = Host(Clock())
+    build(
+        plan_of(
+            [node("a", Thermometer, values=[]), node("bad", Smoother), node("siren", Siren), node("diary", Diary)],
+            [
+                wire("a.reading", "bad.reading"),
+                wire("a.reading", "diary.reading"),
+                wire("bad.smooth", "siren.reading"),
+                wire("siren.alarm", "diary.alarm"),
+            ],
+        ),
+        host,
+    )
+    host.start()
+    host.nodes["bad"].mean = "not a number"  # type: ignore[attr-defined]
+    with pytest.raises(NodeFailed, match="bad"):
+        host.inject(host.ports["a", "reading"], Reading(5.0, 0))
+    assert host.nodes["diary"].lines == ["0 5.000"]  # type: ignore[attr-defined]
+    host.inject(host.ports["a", "reading"], Reading(6.0, 0))
+    assert host.nodes["diary"].lines == ["0 5.000", "0 6.000"]  # type: ignore[attr-defined]
+
+
+def test_an_input_closes_with_its_last_writer_and_is_not_stale_afterwards() -> None:
+    host = Host(Clock())
+    build(
+        plan_of(
+            [node("a", Thermometer, values=[]), node("b", Thermometer, values=[]), node("diary", Diary)],
+            [
+                wire("a.reading", "diary.reading", Policy("block", on_stale=OnStale(5.0, "warn"))),
+                wire("b.reading", "diary.reading", Policy("block", on_stale=OnStale(5.0, "warn"))),
+            ],
+        ),
+        host,
+    )
+    host.start()
+    host.close("a")
+    assert host.nodes["diary"].lines == []  # type: ignore[attr-defined]
+    host.close("b")
+    host.call_due(10**12)
+    assert host.nodes["diary"].lines == ["0 reading closed"]  # type: ignore[attr-defined]
+
+
+def test_a_loop_that_never_rests_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.run.host.MAX_CASCADE", 1000)
+    host = Host(Clock())
+    host.add("loop", Smoother, {})
+    host.wire(("loop", "smooth"), ("loop", "reading"), feedback=True)
+    host.start()
+    with pytest.raises(EndlessLoop, match=r"1,000 messages followed from one event.*loop\.smooth"):
+        host.inject(host.ports["loop", "smooth"], Reading(5.0, 0))
+
+
+def test_a_period_too_short_to_count_is_refused() -> None:
+    host = Host(Clock())
+    made = host.add("siren", Siren, {})
+    with pytest.raises(ValueError, match="shortest period is 1 ns"):
+        made.every(1e-10, made.start)

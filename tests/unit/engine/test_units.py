@@ -43,21 +43,19 @@ def test_conversion_is_exact_where_binary_arithmetic_is_not():
     [
         ("5 bps", "s", "needs s (time), got bps (fraction); use one of s, ns, us, µs, ms, m, min, h, d"),
         ("5m", "B", "needs B (bytes), got m (time); use one of B, KiB, MiB, GiB, kB, KB, MB, GB"),
-        ("5 EUR", "USD", "needs a number in USD, got one in EUR"),
+        ("5 EUR", "USD", "needs a number in USD, got one in 'EUR'"),
         ("5 s", "USD", "needs a number in USD, got one in s (time)"),
-        ("5 sec", "s", "needs s (time), got sec; use one of s, ns, us, µs, ms, m, min, h, d"),
+        ("5 sec", "s", "needs s (time), got 'sec'; use one of s, ns, us, µs, ms, m, min, h, d"),
         ("soon", "s", "needs a number in s, such as '5 s', got 'soon'"),
         ("", "s", "needs a number in s, such as '5 s', got ''"),
         ("nan", "s", "needs a number in s, such as '5 s', got 'nan'"),
         ("1e999 s", "s", "'1e999 s' is too large"),
-        ("1e99999 s", "s", "needs s (time), got 99 s; use one of s, ns, us, µs, ms, m, min, h, d"),
     ],
 )
 def test_refusals(text, unit, message):
     with pytest.raises(units.UnitError) as caught:
         units.convert(text, unit)
-    if "99 s" not in message:
-        assert str(caught.value) == message
+    assert str(caught.value) == message
 
 
 def test_an_enormous_exponent_costs_nothing():

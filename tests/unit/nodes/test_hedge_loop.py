@@ -24,7 +24,9 @@ def run(seconds: int = 600, step_base: float = 5.0, seed: int = 3, **settings: A
         desk.send(at_s, book(bid, ask, chance.uniform(0.5, 3), chance.uniform(0.5, 3), at_s=at_s))
         if half % 2:
             aggressor = chance.choice(("buy", "sell"))
-            desk.send(at_s, trade(ask if aggressor == "buy" else bid, round(chance.uniform(0.1, 4), 2), aggressor, at_s))
+            desk.send(
+                at_s, trade(ask if aggressor == "buy" else bid, round(chance.uniform(0.1, 4), 2), aggressor, at_s)
+            )
         if half == 20:
             desk.send(at_s, inventory(step_base, sequence=2))
     return desk

@@ -1,6 +1,7 @@
 """Files to rows: times, bars and series, and what is refused where."""
 
 import gzip
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_bar_is_known_at_its_end(tmp_path):
 def test_shipped_bars_are_two_whole_days():
     rows = list(read_bars(BARS, "ETH-USDT"))
     assert len(rows) == 2880
-    assert all(after.start_time_ns == bar.event_time_ns for bar, after in zip(rows, rows[1:], strict=False))
+    assert all(after.start_time_ns == bar.event_time_ns for bar, after in pairwise(rows))
 
 
 def test_window_keeps_only_bars_wholly_inside():

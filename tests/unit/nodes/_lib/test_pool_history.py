@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_five_days_of_minutes_with_the_one_that_is_missing():
     assert len(minutes) == 5 * 1440 - 1
     gaps = [
         (before.event_time_ns, after.start_time_ns)
-        for before, after in zip(minutes, minutes[1:], strict=False)
+        for before, after in pairwise(minutes)
         if before.event_time_ns != after.start_time_ns
     ]
     assert gaps == [(time_ns("2023-08-14 00:00:00"), time_ns("2023-08-14 00:01:00"))]

@@ -87,7 +87,8 @@ def test_an_undefined_exposure_cancels_and_keeps_out(net):
 
 
 @pytest.mark.parametrize(
-    "bad", [book(2000.1, 2000.0), book(2000.0, 2000.0), book(bid_size=0.0), book(ask_size=0.0), book(float("nan"), 2000.0)]
+    "bad",
+    [book(2000.1, 2000.0), book(2000.0, 2000.0), book(bid_size=0.0), book(ask_size=0.0), book(float("nan"), 2000.0)],
 )
 def test_a_broken_book_cancels_and_keeps_out_until_it_is_whole(bad):
     node = hedger(min_interval_s=0)

@@ -142,3 +142,9 @@ def test_a_silent_input_holds_everything_and_may_take_the_liquidity_out():
     node.input_recovered("pool")
     (back,) = commands(node.on_pool(pool_state(2_000.0, 301)))
     assert back.reason == "no position is open"
+
+
+def test_the_range_is_moved_along_to_the_price_of_the_decision():
+    node = placed()
+    (asked,) = commands(node.on_pool(pool_state(2_040.0, 101)))
+    assert (asked.price, asked.lower_price, asked.upper_price) == (2_040.0, 1_900.0 * 1.02, 2_100.0 * 1.02)

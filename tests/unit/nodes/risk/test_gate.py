@@ -22,7 +22,9 @@ def gate(net: float | None = 0.0, **params: Any) -> NodeUnderTest:
     return node
 
 
-def judge(node: NodeUnderTest, order_id: str, side: str = "sell", size: str = "1", price: str = "2000.1") -> tuple[bool, str]:
+def judge(
+    node: NodeUnderTest, order_id: str, side: str = "sell", size: str = "1", price: str = "2000.1"
+) -> tuple[bool, str]:
     sent = node.on_order(place(order_id, side, price, size))
     (verdict,) = [message for name, message in sent if name == "verdict"]
     passed = [message for name, message in sent if name == "approved"]
@@ -76,7 +78,8 @@ def test_missing_inputs_block():
 
 
 @pytest.mark.parametrize(
-    "bad", [book(2000.1, 2000.0), book(2000.0, 2000.0), book(float("nan"), 2000.0), book(bid_size=0.0), book(0.0, 2000.0)]
+    "bad",
+    [book(2000.1, 2000.0), book(2000.0, 2000.0), book(float("nan"), 2000.0), book(bid_size=0.0), book(0.0, 2000.0)],
 )
 def test_a_book_that_is_no_market_blocks(bad):
     node = gate()

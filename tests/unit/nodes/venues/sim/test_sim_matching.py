@@ -77,7 +77,11 @@ def test_a_trade_of_our_own_side_at_the_price_fills_nothing():
 
 
 def test_participation_bounds_the_sum_over_orders_in_price_then_time_order():
-    worse, first, second = bid("1999.9", "1", order_id="w"), bid("2000", "1", order_id="f"), bid("2000", "1", order_id="s")
+    worse, first, second = (
+        bid("1999.9", "1", order_id="w"),
+        bid("2000", "1", order_id="f"),
+        bid("2000", "1", order_id="s"),
+    )
     fills = fills_of_trade([worse, first, second], 1999.0, 3.0, "sell", 0.5, LOT)
     assert fills == [(first, Decimal("1")), (second, Decimal("0.500"))]
 

@@ -1,0 +1,226 @@
+"""Keep what a run asked for, did and earned, so that nothing is lost and nothing can be changed unnoticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Any
+
+from engine import NS_PER_S, In, Node, Out, param
+from nodes._lib.ledger_file import LedgerFile
+from nodes.messages import (
+    Conversion,
+    Fill,
+    GateVerdict,
+    InventoryDelta,
+    LedgerClosed,
+    LpCommand,
+    LpState,
+    Mark,
+    NetExposure,
+    OrderRequest,
+    OrderUpdate,
+    PnlState,
+    RangeTarget,
+    VenuePosition,
+)
+
+
+class Ledger(Node):
+    """Write the run to one SQLite file with a hash chain (docs/ledger.md).
+
+    Orders, updates, fills, positions, verdicts and commands are all kept, each id once; a repeat is counted, a repeat
+    that says something else fails the node. Levels (LP, delta, exposure, mark, rate, target, PnL) are kept at most once
+    per `sample_s`, and always when a command is done, when exposure becomes known or unknown, and at the end. Marks are
+    kept beside that for each fill, at the fill and `markout_s` after it.
+
+    Rows go to disk in groups, `commit_rows` at a time, every `commit_s` of the clock, and at the end. With
+    `durable_orders` each order, command, fill and update is on disk before the handler returns, and so before its wire
+    acknowledges it: for live runs. Any error of disk or lock fails the node; what was acknowledged stays.
+    """
+
+    order = In(OrderRequest, many=True, optional=True, doc="What the trader asked for.")
+    update = In(OrderUpdate, many=True, optional=True, doc="What became of it.")
+    fill = In(Fill, many=True, optional=True, doc="Executions; once per instrument and trade id.")
+    position = In(VenuePosition, many=True, optional=True, doc="Positions at venues.")
+    verdict = In(GateVerdict, many=True, optional=True, doc="Decisions of risk gates and executors.")
+    command = In(LpCommand, many=True, optional=True, doc="What the LP was told.")
+    lp = In(LpState, many=True, optional=True, policy="block", doc="What the LP holds; sampled.")
+    delta = In(InventoryDelta, many=True, optional=True, policy="block", doc="Inventory deltas; sampled.")
+    exposure = In(NetExposure, many=True, optional=True, policy="block", doc="Net exposure; sampled.")
+    mark = In(Mark, many=True, optional=True, policy="block", doc="Declared marks; sampled, and around fills.")
+    pnl = In(PnlState, many=True, optional=True, policy="block", doc="Profit and loss; sampled.")
+    rate = In(Conversion, many=True, optional=True, policy="block", doc="Conversions; sampled, and when they change.")
+    target = In(RangeTarget, many=True, optional=True, policy="block", doc="Ranges that a model advised; sampled.")
+    closed = Out(LedgerClosed, optional=True, doc="Once, when all is on disk.")
+
+    file: str = param("ledger.sqlite", doc="File name, in the run folder unless it is absolute.")
+    sample_s: float = param(60.0, unit="s", minimum=0, doc="Shortest time between two rows of a level; 0 keeps all.")
+    markout_s: tuple[float, ...] = param(
+        (1.0, 5.0, 30.0, 300.0), unit="s", minimum=0, doc="Times after a fill at which the mark is kept."
+    )
+    commit_rows: int = param(5_000, minimum=1, doc="Rows in a group.")
+    commit_s: float = param(
+        0.0, unit="s", minimum=0, doc="Longest time that a row waits for its group; 0: no limit (backtests)."
+    )
+    durable_orders: bool = param(False, doc="Whether orders, commands, fills and updates are on disk at once (live).")
+    labels: dict[str, str] = param({}, doc="What to remember about the run, as in {topology: x, seed: 1}.")
+
+    def start(self) -> None:
+        path = Path(self.run_dir, self.file)
+        self._file = file = LedgerFile(path, self.commit_rows)
+        self._sample_ns = round(self.sample_s * NS_PER_S)
+        self._waits = False
+        self._wanted: list[int] = []
+        self._horizons = sorted({0, *(round(seconds * NS_PER_S) for seconds in self.markout_s)})
+        self._lp, self._delta = _Level(file.adder("lp_states")), _Level(file.adder("deltas"))
+        self._exposure, self._mark = _Level(file.adder("exposures")), _Level(file.adder("marks"))
+        self._pnl, self._rate = _Level(file.adder("pnl")), _Level(file.adder("rates"))
+        self._target = _Level(file.adder("targets"))
+        self._add_order, self._add_update = file.adder("orders"), file.adder("updates")
+        self._add_fill, self._add_position = file.adder("fills"), file.adder("positions")
+        self._add_verdict, self._add_command = file.adder("verdicts"), file.adder("commands")
+        for key, value in sorted(self.labels.items()):
+            file.add_fact(key, value)
+
+    def stop(self) -> None:
+        for level in (self._lp, self._delta, self._exposure, self._mark, self._pnl, self._rate, self._target):
+            level.flush()
+        self._file.add_fact("repeats", json.dumps(self._file.repeats, sort_keys=True))
+        self._file.close()
+        self.closed(path=str(self._file.path), event_time_ns=self.now_ns, rows=self._file.seq, head=self._file.head)
+
+    # --- what is kept whole -----------------------------------------------------------------------------------
+
+    def on_order(self, order: OrderRequest) -> None:
+        self._add_order(order)
+        self._after_row(self.durable_orders)
+
+    def on_update(self, update: OrderUpdate) -> None:
+        self._add_update(update)
+        self._after_row(self.durable_orders)
+
+    def on_fill(self, fill: Fill) -> None:
+        for horizon_ns in self._horizons:
+            heappush(self._wanted, fill.event_time_ns + horizon_ns)
+        self._add_fill(fill)
+        self._after_row(self.durable_orders)
+
+    def on_command(self, command: LpCommand) -> None:
+        self._add_command(command)
+        self._after_row(self.durable_orders)
+
+    def on_position(self, position: VenuePosition) -> None:
+        self._add_position(position)
+        self._after_row()
+
+    def on_verdict(self, verdict: GateVerdict) -> None:
+        self._add_verdict(verdict)
+        self._after_row()
+
+    # --- levels -----------------------------------------------------------------------------------------------
+
+    def on_lp(self, lp: LpState) -> None:
+        level, at = self._lp, lp.event_time_ns
+        if at < level.next_ns.get(lp.pool, 0) and level.facts.get(lp.pool) == lp.confirmed:
+            level.skipped[lp.pool] = lp
+            return
+        level.facts[lp.pool] = lp.confirmed
+        self._keep(level, lp.pool, lp, at)
+
+    def on_delta(self, delta: InventoryDelta) -> None:
+        level, at = self._delta, delta.event_time_ns
+        if at < level.next_ns.get(delta.source, 0):
+            level.skipped[delta.source] = delta
+        else:
+            self._keep(level, delta.source, delta, at)
+
+    def on_exposure(self, exposure: NetExposure) -> None:
+        level, at, known = self._exposure, exposure.event_time_ns, exposure.net_base is not None
+        if at < level.next_ns.get(exposure.base, 0) and level.facts.get(exposure.base) == known:
+            level.skipped[exposure.base] = exposure
+            return
+        level.facts[exposure.base] = known
+        self._keep(level, exposure.base, exposure, at)
+
+    def on_mark(self, mark: Mark) -> None:
+        level, at = self._mark, mark.event_time_ns
+        wanted = self._wanted
+        if wanted and wanted[0] <= at:
+            # The mark that held until now is the one that held then.
+            while wanted and wanted[0] <= at:
+                heappop(wanted)
+            level.keep_skipped(mark.asset)
+            self._keep(level, mark.asset, mark, at)
+        elif at < level.next_ns.get(mark.asset, 0):
+            level.skipped[mark.asset] = mark
+        else:
+            self._keep(level, mark.asset, mark, at)
+
+    def on_pnl(self, pnl: PnlState) -> None:
+        level, at = self._pnl, pnl.event_time_ns
+        if at < level.next_ns.get(pnl.currency, 0):
+            level.skipped[pnl.currency] = pnl
+        else:
+            self._keep(level, pnl.currency, pnl, at)
+
+    def on_rate(self, rate: Conversion) -> None:
+        level, at, key = self._rate, rate.event_time_ns, f"{rate.currency}/{rate.into}"
+        if at < level.next_ns.get(key, 0) and level.facts.get(key) == rate.rate:
+            level.skipped[key] = rate
+            return
+        level.facts[key] = rate.rate
+        self._keep(level, key, rate, at)
+
+    def on_target(self, target: RangeTarget) -> None:
+        level, at = self._target, target.event_time_ns
+        if at < level.next_ns.get(target.pool, 0):
+            level.skipped[target.pool] = target
+        else:
+            self._keep(level, target.pool, target, at)
+
+    def _keep(self, level: _Level, key: str, message: Any, at_ns: int) -> None:
+        level.skipped.pop(key, None)
+        step = self._sample_ns
+        if step:
+            level.next_ns[key] = at_ns - at_ns % step + step
+        level.add(message)
+        self._after_row()
+
+    # --- disk -------------------------------------------------------------------------------------------------
+
+    def _after_row(self, at_once: bool = False) -> None:
+        if at_once:
+            self._file.commit()
+        elif self.commit_s and not self._waits:
+            self._waits = True
+            self.after(self.commit_s, self.commit)
+
+    def commit(self) -> None:
+        """Put on disk what waits."""
+        self._waits = False
+        self._file.commit()
+
+
+class _Level:
+    """A table of levels: when each key may have its next row, and the message that was left out since the last."""
+
+    def __init__(self, add: Callable[[Any], None]) -> None:
+        self.add = add
+        self.next_ns: dict[str, int] = {}
+        self.skipped: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+        """What makes a message worth a row when it changes, by key."""
+
+    def keep_skipped(self, key: str) -> None:
+        """Add what was left out of one key."""
+        message = self.skipped.pop(key, None)
+        if message is not None:
+            self.add(message)
+
+    def flush(self) -> None:
+        """Add what was left out of every key."""
+        for key in list(self.skipped):
+            self.keep_skipped(key)
