@@ -153,7 +153,7 @@ def example(name: str, spec: NodeSpec) -> str:
     wanted = {key: port for key, port in spec.inputs.items() if not port.optional}
     if wanted:
         lines.append("    in:")
-        lines += [f"      {key}: {port.message.__name__.lower()}_writer.output" for key, port in wanted.items()]
+        lines += [f"      {key}: writer.output   # {port.message.__name__}" for key, port in wanted.items()]
     if spec.params:
         lines.append("    params:")
         for key, param in spec.params.items():

@@ -21,6 +21,8 @@ class Timers(Protocol):
 
     def schedule(self, node: Node, handler: str, delay_s: float, period_s: float, data: Any) -> Timer: ...
 
+    def cancel(self, node: Node, handler: str) -> None: ...
+
 
 class Node:
     """A unit of logic: declared parameters, inputs, outputs and state, and one handler per input.
@@ -28,7 +30,9 @@ class Node:
     Handlers (`on_<input>(self, message)`) are synchronous. Calling an output puts a message in the host's outbox; it is
     delivered after the handler has returned, and dropped if the handler raises. A subclass may also define
 
-    - `start(self)`, called once before the first message, and `stop(self)`, once after the last;
+    - `start(self)`, called once before the first message, and `stop(self)`, once after the last; after a restart
+      declared state is back before `start`, which leaves it as it is, and `resume(self)` is called when the world has
+      gone on meanwhile;
     - `input_stale(self, name, action)`, `input_recovered(self, name)`, `input_closed(self, name)`;
     - `async def run(self)`, which makes it a driver: it owns one connection to the outside;
     - `def history(self)`, which makes it a history: an iterator of (time_ns, message), in order of time; and with it
@@ -67,6 +71,9 @@ class Node:
     def start(self) -> None:
         """Prepare for the first message."""
 
+    def resume(self) -> None:
+        """Take note that the run was interrupted: state and timers are back, what happened meanwhile is not known."""
+
     def stop(self) -> None:
         """Send and release what is left; called once, after the last message."""
 
@@ -86,6 +93,10 @@ class Node:
     def after(self, seconds: float, handler: Callable[..., None], data: Any = None) -> Timer:
         """Call `handler`, a method of this node, once in `seconds`; with `data` as its argument unless that is None."""
         return self._timers.schedule(self, handler.__name__, seconds, 0.0, data)
+
+    def cancel(self, handler: Callable[..., None]) -> None:
+        """Cancel every pending call of `handler`, a method of this node; also those from before a restart."""
+        self._timers.cancel(self, handler.__name__)
 
     def migrate(self, version: int, fields: dict[str, Any]) -> dict[str, Any]:
         """Return journaled `fields` of an older `state_version` in today's form; refuse by raising ValueError."""

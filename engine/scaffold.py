@@ -84,7 +84,7 @@ def write_new(files: dict[Path, str]) -> list[Path]:
     """Write files that do not exist yet and return their paths; raise UsageError, writing none, when one does."""
     present = [path for path in files if path.exists()]
     if present:
-        raise UsageError(f"{', '.join(map(str, present))} exists already and is left as it is; choose another name")
+        raise UsageError(f"already there, and left alone: {', '.join(map(str, present))}; choose another name")
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")

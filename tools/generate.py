@@ -18,7 +18,8 @@ from engine import catalogue
 from engine.catalogue import Entry
 from engine.message import Message
 from engine.spec import In, Out
-from engine.topology.check import all_codes
+from engine.topology.codes import all_codes
+from engine.topology.rules import installed_rules
 from engine.topology.schema import DIALECT, node_schema, topology_schema
 
 ROOT = Path(__file__).parents[1]
@@ -136,16 +137,12 @@ def errors_page(root: Path) -> str:
     """Return docs/errors.md: every code with its meaning and, where a golden file shows one, an example."""
     lines = ["# Errors", "", NOTE, ""]
     lines += ["What `pipeline validate` may say. Each code is stable: scripts may rely on it.", ""]
-    for code, meaning in sorted(_codes().items()):
+    for code, meaning in sorted(all_codes(installed_rules()).items()):
         lines += [f"## {code}", "", meaning, ""]
         example = root / "tests" / "golden" / "bad" / f"{code}.txt"
         if example.is_file():
             lines += ["```text", example.read_text("utf-8").rstrip(), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _codes() -> dict[str, str]:
-    return all_codes()
 
 
 def _anchor(title: str) -> str:

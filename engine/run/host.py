@@ -275,6 +275,12 @@ class Host:
         call.due_ns = due_ns
         heapq.heappush(self.calls, call)
 
+    def cancel(self, node: Node, handler: str) -> None:
+        """Cancel all pending calls of this handler; see `Node.cancel`."""
+        for call in self.calls:
+            if call.node is node and call.handler == handler and not isinstance(call, Watch):
+                call.cancelled = True
+
     def call_due(self, until_ns: int) -> None:
         """Make every call that is due before `until_ns`, in order of time, moving the clock along."""
         calls = self.calls
@@ -293,6 +299,24 @@ class Host:
             self.push(watch, self.clock.now_ns + watch.after_ns)
         for node in self.nodes.values():
             self.call(node, "start", ())
+
+    def start_restored(self) -> None:
+        """Start nodes that have got their state back; what they send and schedule in `start` is dropped.
+
+        It has happened before: the timers of the journal take its place.
+        """
+        for node in self.nodes.values():
+            try:
+                node.start()
+            except Exception as error:
+                raise self._failure(error, node, "start") from error
+        self.outbox.clear()
+        self.calls.clear()
+
+    def resume(self) -> None:
+        """Tell every node that it goes on after an interruption, delivering after each what it sends."""
+        for node in self.nodes.values():
+            self.call(node, "resume", ())
 
     def recovered(self, node: Node, input: str) -> None:
         """Tell a node that an input speaks again; part of the event whose message does it."""

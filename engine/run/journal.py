@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from engine.errors import PipelineError
-from engine.run.host import Host, PendingCall, Watch
+from engine.run.host import OUTSIDE, Host, PendingCall, Watch
 from engine.wire.codec import decode_state, encode_state
 
 VERSION = 1
@@ -58,11 +58,13 @@ class Journal:
             if self._written.get(node_id) != fields:
                 self._written[node_id] = fields
                 rows.append((node_id, type(node).__module__, node.spec.state_version, fields))
-        calls = [_call_as_data(call) for call in sorted(host.calls) if not call.cancelled]
         world = {
             "now_ns": host.clock.now_ns,
             "called": {node_id: port.sent for node_id, port in host.called.items()},
-            "calls": calls,
+            "calls": [_call_as_data(call) for call in sorted(host.calls) if not call.cancelled],
+            "watches": [
+                [watch.node.id, watch.input, watch.last_ns, watch.stale, watch.cancelled] for watch in host.watches
+            ],
             "positions": positions,
             "sent": {f"{port.node}.{port.name}": port.sent for port in host.ports.values()},
             "chance": {node_id: _chance_as_data(node.random.getstate()) for node_id, node in host.nodes.items()},
@@ -73,15 +75,19 @@ class Journal:
         self._db.execute("COMMIT")
 
     def restore(self, host: Host) -> dict[str, int] | None:
-        """Give the nodes of a built host their state back and return the histories' positions; None when empty.
+        """Give the nodes of a built host their state, start them, and return the histories' positions.
 
-        The nodes have been started before: what `start()` sets up that is not declared stays as it is. Raises
+        Return None, with nothing started, when the journal is empty. What follows is what would have followed without
+        the interruption; a host whose world has gone on meanwhile is then told by `host.resume()`. Raises
         JournalDamaged when the journal belongs to other nodes.
         """
         found = self._db.execute("SELECT value FROM host WHERE name = 'world'").fetchone()
         if found is None:
             return None
         world = msgspec.json.decode(found[0])
+        if added := host.nodes.keys() - world["called"].keys():
+            names = ", ".join(map(repr, sorted(added)))
+            raise JournalDamaged(f"{self.path} was written without node {names}; start with a new run folder")
         for node_id, type_name, version, data in self._db.execute("SELECT id, type, version, fields FROM node"):
             node = host.nodes.get(node_id)
             if node is None or type(node).__module__ != type_name:
@@ -97,13 +103,14 @@ class Journal:
                 setattr(node, name, value)
             self._written[node_id] = data
         host.clock.now_ns = world["now_ns"]
+        host.start_restored()
         for node_id, count in world["called"].items():
             host.called[node_id].sent = count
         for port in host.ports.values():
             port.sent = world["sent"].get(f"{port.node}.{port.name}", 0)
         for node_id, chance in world["chance"].items():
             host.nodes[node_id].random.setstate((chance[0], tuple(chance[1]), chance[2]))
-        _restore_calls(host, world["calls"])
+        _restore_calls(host, world["calls"], world["watches"])
         positions: dict[str, int] = world["positions"]
         return positions
 
@@ -117,13 +124,7 @@ def _chance_as_data(state: Any) -> list[Any]:
 
 def _call_as_data(call: PendingCall) -> dict[str, Any]:
     if isinstance(call, Watch):
-        return {
-            "node": call.node.id,
-            "input": call.input,
-            "due_ns": call.due_ns,
-            "last_ns": call.last_ns,
-            "stale": call.stale,
-        }
+        return {"node": call.node.id, "input": call.input, "due_ns": call.due_ns}
     if call.data is not None and not isinstance(call.data, str | int | float | list | dict):
         raise TypeError(
             f"node {call.node.id!r} waits for {call.handler} with data of type {type(call.data).__name__}, which "
@@ -135,18 +136,26 @@ def _call_as_data(call: PendingCall) -> dict[str, Any]:
         "due_ns": call.due_ns,
         "period_ns": call.period_ns,
         "data": call.data,
+        "cause": [call.cause.node, call.cause.name, call.cause_number],
     }
 
 
-def _restore_calls(host: Host, calls: list[dict[str, Any]]) -> None:
-    host.calls.clear()
+def _restore_calls(host: Host, calls: list[dict[str, Any]], noted: list[list[Any]]) -> None:
     watches = {(watch.node.id, watch.input): watch for watch in host.watches}
+    fresh = set(watches)
+    for node_id, name, last_ns, stale, cancelled in noted:
+        if watch := watches.get((node_id, name)):
+            watch.last_ns, watch.stale, watch.cancelled = last_ns, stale, cancelled
+            fresh.discard((node_id, name))
     for data in calls:
-        if "input" in data:
-            watch = watches[data["node"], data["input"]]
-            watch.last_ns, watch.stale = data["last_ns"], data["stale"]
-            host.push(watch, data["due_ns"])
-        else:
+        if "input" not in data:
             node = host.nodes[data["node"]]
             call = PendingCall(node, data["handler"], 0, data["period_ns"], data["data"], 0)
+            writer, name, call.cause_number = data["cause"]
+            call.cause = host.ports[writer, name] if name else host.called.get(writer, OUTSIDE)
             host.push(call, data["due_ns"])
+        elif watch := watches.get((data["node"], data["input"])):
+            host.push(watch, data["due_ns"])
+    for key in sorted(fresh):  # the topology has been told to watch these only now
+        watches[key].last_ns = host.clock.now_ns
+        host.push(watches[key], host.clock.now_ns + watches[key].after_ns)

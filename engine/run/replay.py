@@ -93,7 +93,7 @@ def replay(
             raise PipelineError(f"the recording has a node {row.node!r} that is not in the topology")
         if row.kind != "out":
             result.inputs += 1
-            _feed(host, row, messages)
+            feed(host, row, messages)
             if sent := host.take():
                 waiting.setdefault((row.node, row.writer, row.number), deque()).extend(sent)
         elif row.cause:
@@ -112,7 +112,8 @@ def replay(
     return result
 
 
-def _feed(host: ReplayHost, row: Row, messages: dict[str, type[Message]]) -> None:
+def feed(host: ReplayHost, row: Row, messages: dict[str, type[Message]]) -> None:
+    """Give one row's message or call to its node; `messages` are the types that a call may carry, by name."""
     node = host.nodes[row.node]
     host.clock.now_ns = row.time_ns
     if row.kind == "in":

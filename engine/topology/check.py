@@ -23,16 +23,6 @@ CODES = {
 STRUCTURAL = frozenset({*CODES, *check_wires.CODES}) - {"output-unread", "hub-unread", "hub-unwritten"}
 
 
-def all_codes(rules: Sequence[Rule] | None = None) -> dict[str, str]:
-    """Return every code that `check` may give, with its meaning."""
-    modules = (check_wires, check_params, check_policies, check_cycles, check_placement)
-    result = dict(CODES)
-    for module in modules:
-        result.update(module.CODES)
-    result.update({rule.code: rule.doc for rule in (installed_rules() if rules is None else rules)})
-    return result
-
-
 def check(topology: Topology, *, offline: bool = True, rules: Sequence[Rule] | None = None) -> list[Problem]:
     """Return all problems of a topology, by file and line; with `offline`, ports of this machine are not tried.
 

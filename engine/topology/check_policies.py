@@ -51,7 +51,7 @@ def problems(graph: Graph) -> list[Problem]:
 
 def _carried(graph: Graph, wire: Wire, port: In) -> type[Message]:
     """Return what the wire carries, by its writer: an input may read messages of several types."""
-    messages = [link.output.message for link in graph.links if link.wire is wire and link.fits]
+    messages = [link.output.message for link in graph.into(wire.target.node) if link.wire is wire and link.fits]
     reliable = [message for message in messages if message.delivery == "reliable"]
     return next(iter([*reliable, *messages]), port.message)
 

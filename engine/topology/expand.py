@@ -115,7 +115,9 @@ class Expansion:
         by_id: Changes = {}
         for change in changes:
             by_id.setdefault(change.id, []).append(change)
+        template = declared_template(tree, tree.place.file, "", self.fields)
         self._file(_File(tree, scope, "", (tree.place.file,)), by_id)
+        check_targets(template, [*self.declared, *self.templates], self.report)
         self._report_unmatched(changes)
 
     def nodes(self) -> Iterator[tuple[Draft, NodeDecl]]:

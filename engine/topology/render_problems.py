@@ -66,6 +66,8 @@ class _Page:
         if problem.fix:
             result += self._labelled("fix:", problem.fix, CYAN)
         for text, place in problem.notes:
+            if place == problem.place:
+                continue
             result += self._labelled("note:", f"{text}: {_shown(place)}", DIM)
         return result
 

@@ -136,11 +136,20 @@ class Graph:
 
     def into(self, node_id: str, port: str | None = None) -> list[Link]:
         """Return the links that end at a node, or at one of its inputs."""
-        return [link for link in self.links if link.target.id == node_id and port in (None, link.input.name)]
+        return [link for link in self._by_node[0].get(node_id, ()) if port in (None, link.input.name)]
 
     def out_of(self, node_id: str, port: str | None = None) -> list[Link]:
         """Return the links that begin at a node, or at one of its outputs."""
-        return [link for link in self.links if link.source.id == node_id and port in (None, link.output.name)]
+        return [link for link in self._by_node[1].get(node_id, ()) if port in (None, link.output.name)]
+
+    @cached_property
+    def _by_node(self) -> tuple[dict[str, list[Link]], dict[str, list[Link]]]:
+        into: dict[str, list[Link]] = {}
+        out_of: dict[str, list[Link]] = {}
+        for link in self.links:
+            into.setdefault(link.target.id, []).append(link)
+            out_of.setdefault(link.source.id, []).append(link)
+        return into, out_of
 
     def key_place(self, value: Place, key: str) -> Place:
         """Return where `key` is written whose value is at `value`; that place itself where it cannot be seen."""

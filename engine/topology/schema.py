@@ -126,10 +126,23 @@ def _of_type(entry: Entry) -> Schema:
 def _params(spec: NodeSpec) -> Schema:
     schema = spec.params_schema()
     schema["properties"] = {
-        name: either(param.pop("description"), param, {"type": "string", "pattern": REFERENCE})
+        name: either(param.pop("description"), _open_to_references(param), {"type": "string", "pattern": REFERENCE})
         for name, param in schema["properties"].items()
     }
     return schema
+
+
+def _open_to_references(schema: Schema) -> Schema:
+    """Return the schema of a value whose parts may be references too."""
+    reference = {"type": "string", "pattern": REFERENCE}
+    result = dict(schema)
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), dict):
+            result[word] = {"anyOf": [_open_to_references(schema[word]), reference]}
+    for word in ("prefixItems", "anyOf"):
+        if isinstance(schema.get(word), list):
+            result[word] = [{"anyOf": [_open_to_references(part), reference]} for part in schema[word]]
+    return result
 
 
 def _input(port: In) -> Schema:

@@ -69,7 +69,7 @@ def _hub(name: str, tree: Tree, at: Origin, fields: Fields) -> HubDecl | None:
         return None
     fields.known_keys(hub, what, HUB_KEYS)
     for key in ("publish", "subscribe"):
-        if key not in hub.entries:
+        if fields.lacks(hub, key, HUB_KEYS):
             fields.report.add("missing-key", f"{what} has no {key!r}", at.place, f"add {key}: PORT", used=at.used)
     ports = [
         fields.whole(item, f"a port of {what}", 1, 65535)
@@ -127,7 +127,7 @@ def _placement(name: str, tree: Tree, at: Origin, prefix: str, fields: Fields) -
             return None
         fields.known_keys(process, what, PROCESS_KEYS)
         entries = process.entries
-        if "nodes" not in entries:
+        if fields.lacks(process, "nodes", PROCESS_KEYS):
             fields.report.add("missing-key", f"{what} has no 'nodes'", at.place, "add nodes: [ID]", used=at.used)
         listed = entries.get("nodes", Broken(tree.place))
     patterns = []
@@ -176,7 +176,7 @@ def variants(file: Map, scope: Scope, fields: Fields) -> dict[str, tuple[Variant
         changes = fields.map(variant.entries.get("set"), f"'set' of {what}", "write set: {PARAM: value}")
         at = Origin(tree.keys[name] if tree else value.place)
         if changes is None:
-            if "set" not in variant.entries:
+            if fields.lacks(variant, "set", VARIANT_KEYS):
                 fields.report.add("missing-key", f"{what} sets nothing", at.place, "add set: {PARAM: value}")
             continue
         values: Any = plain(changes)

@@ -78,7 +78,7 @@ def resolve_secrets(topology: Topology, lookup: Callable[[str], str] = find_secr
                 reason = str(error) if isinstance(error, SecretMissing) else f"secret {name} is not set"
                 used = tuple(("used here", place) for place in where.origin.used)
                 problems.append(Problem("secret-missing", reason, where.origin.place, fix, used))
-                return Secret("")
+                found[name] = Secret("")
         return found[name]
 
     def filled(node: NodeDecl) -> NodeDecl:

@@ -74,7 +74,7 @@ def _writer(tree: Tree, prefix: str, what: str, fields: Fields) -> Writer | None
     fields.known_keys(tree, f"a writer of {what}", WRITER_KEYS)
     entries = tree.entries
     source = entries.get("from")
-    if source is None:
+    if fields.lacks(tree, "from", WRITER_KEYS):
         fields.report.add("missing-key", f"{what} names no writer", tree.place, "add from: NODE.PORT", used=tree.used)
     ref = _port(source, prefix, what, fields) if source else None
     chosen = fields.choice(entries.get("policy"), f"policy of {what}", POLICY_KINDS)
@@ -94,7 +94,7 @@ def _on_stale(tree: Tree | None, what: str, fields: Fields) -> OnStale | None:
         return None
     fields.known_keys(stale, f"'on_stale' of {what}", ("after", "action"))
     for key in ("after", "action"):
-        if key not in stale.entries:
+        if fields.lacks(stale, key, ("after", "action")):
             message = f"'on_stale' of {what} has no {key!r}"
             fields.report.add(
                 "missing-key", message, stale.place, "write on_stale: {after: 30s, action: ACTION}", used=stale.used

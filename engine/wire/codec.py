@@ -49,8 +49,8 @@ def decoder(kind: type[Message]) -> Callable[[bytes], Any]:
 
 
 def encode_state(fields: dict[str, Any]) -> bytes:
-    """Encode declared state as JSON (integers of any size)."""
-    return _JSON.encode(fields)
+    """Encode declared state as JSON: integers of any size, keys of any plain type."""
+    return _JSON.encode(msgspec.to_builtins(fields, str_keys=True))
 
 
 def decode_state(data: bytes, types: dict[str, Any]) -> dict[str, Any]:

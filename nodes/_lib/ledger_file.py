@@ -315,6 +315,8 @@ def _explained(path: Path) -> Iterator[None]:
         if isinstance(error, sqlite3.IntegrityError | sqlite3.InterfaceError | sqlite3.ProgrammingError):
             raise LedgerError(f"{path}: a row was refused: {text}. Nothing of its group was written") from error
         raise LedgerDamaged(f"{path} cannot be read: {text}. {_WHAT_TO_DO}") from error
+    except UnicodeDecodeError as error:
+        raise LedgerDamaged(f"{path} holds text that is none ({error}). {_WHAT_TO_DO}") from error
     except OSError as error:
         raise LedgerError(f"{path}: {error.strerror or error}. Choose a run folder that can be written") from error
 

@@ -140,6 +140,49 @@ class MessageRate:
         self.filled_ns = now_ns
 
 
+class Execution:
+    """Compare what was filled on one side within a window with how far LP exposure has moved in that time.
+
+    A hedge follows what it hedges. Fills of one side beyond the way that LP exposure has travelled, plus `allowance`
+    base for what was open at the start, come from something that has gone wrong; a long rally alone does not get there.
+    """
+
+    def __init__(self, window_ns: int, allowance: float) -> None:
+        self.window_ns = window_ns
+        self.allowance = allowance
+        self.lp_base = 0.0
+        self.way = 0.0
+        self.ways: deque[tuple[int, float]] = deque([(0, 0.0)])
+        self.fills: dict[str, deque[tuple[int, float]]] = {"buy": deque(), "sell": deque()}
+
+    def move(self, lp_base: float, now_ns: int) -> None:
+        """Note LP exposure."""
+        if lp_base != self.lp_base:
+            self.way += abs(lp_base - self.lp_base)
+            self.lp_base = lp_base
+        if now_ns - self.ways[-1][0] >= self.window_ns // 8:
+            self.ways.append((now_ns, self.way))
+            while now_ns - self.ways[1][0] > self.window_ns:
+                self.ways.popleft()
+
+    def add(self, side: str, size: float, now_ns: int) -> None:
+        """Note a fill."""
+        self.fills[side].append((now_ns, size))
+
+    def check(self, side: str, now_ns: int) -> Breach | None:
+        """Demand that fills of this side within the window are explained by LP exposure, or within the allowance."""
+        fills = self.fills[side]
+        while fills and now_ns - fills[0][0] > self.window_ns:
+            fills.popleft()
+        filled, way = sum(size for _, size in fills), self.way - self.ways[0][1]
+        if not filled <= way + self.allowance:
+            return "execution", (
+                f"{side} fills of {filled:g} within {self.window_ns / 1e9:g} s, "
+                f"while LP exposure moved by {way:g} and {self.allowance:g} are allowed beside"
+            )
+        return None
+
+
 class Repetition:
     """Count the passed orders of one side within a window: a loop that goes wild repeats itself."""
 

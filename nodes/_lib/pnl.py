@@ -45,13 +45,13 @@ def price_of(steps: int) -> Decimal:
 class LpBook(msgspec.Struct):
     """The LP's side: holdings at its last valuation, and the parts so far.
 
-    Money is in units of 10^-`decimals` of the report currency; `mark` and `rate` in steps of 1e-10.
+    `mark` and `rate` are in steps of 1e-10. Parts are kept as two sums each: what came in base, times its mark at the
+    time (units of 10^-(base decimals + 10) of the report currency), and what came in quote, in quote. A sum in quote
+    becomes money when the rate changes and when it is read.
     """
 
-    decimals: int
-    quote_scale: int
-    base_scale: int
     base_decimals: int
+    quote_decimals: int
     mark: int
     rate: int
     base: int
@@ -61,114 +61,157 @@ class LpBook(msgspec.Struct):
     gas_base: int
     swap_base: int
     swap_quote: int
+    start_mark: int
+    start_rate: int
     start_base: int
     start_quote: int
-    start_value: int
-    carry: int = 0
-    lp_fees: int = 0
-    lvr: int = 0
-    gas: int = 0
-    swap_slippage: int = 0
-    rate_effect: int = 0
-    """Quote held × change of its rate into the report currency."""
+    carry_value: int = 0
+    fees_value: int = 0
+    fees_in_quote: int = 0
+    lvr_value: int = 0
+    lvr_in_quote: int = 0
+    gas_value: int = 0
+    swap_value: int = 0
+    swap_in_quote: int = 0
+    fees_settled: int = 0
+    """Quote × rate of earlier rates, as are the next two; units of 10^-(quote decimals + 10)."""
+    lvr_settled: int = 0
+    swap_settled: int = 0
+    rate_settled: int = 0
+    """Quote held × change of its rate."""
 
     def step(self, state: LpState, mark: int, rate: int) -> None:
         """Move to the holdings of `state`, valued at `mark` and `rate`."""
-        base, quote = holdings(state)
-        self.revalue(mark, rate)
-        base_unit, quote_unit = mark * self.base_scale, rate * self.quote_scale
+        base, quote = state.wallet_base + state.native_base, state.wallet_quote
+        for position in state.positions:
+            base += position.base_amount + position.base_fees
+            quote += position.quote_amount + position.quote_fees
+        if mark != self.mark:
+            self.carry_value += self.base * (mark - self.mark)
+            self.mark = mark
+        if rate != self.rate:
+            self._change_rate(rate)
+        # What is explained is taken out of the change; what stays is the trading of others.
         traded_base, traded_quote = base - self.base, quote - self.quote
         self.base, self.quote = base, quote
-        fees_base, fees_quote = state.fees_base, state.fees_quote
-        if fees_base != self.fees_base or fees_quote != self.fees_quote:
-            earned_base, earned_quote = fees_base - self.fees_base, fees_quote - self.fees_quote
-            self.lp_fees += earned_base * base_unit + earned_quote * quote_unit
-            self.fees_base, self.fees_quote = fees_base, fees_quote
-            traded_base -= earned_base
-            traded_quote -= earned_quote
+        fees = state.fees_base
+        if fees != self.fees_base:
+            earned = fees - self.fees_base
+            self.fees_value += earned * mark
+            self.fees_base = fees
+            traded_base -= earned
+        fees = state.fees_quote
+        if fees != self.fees_quote:
+            earned = fees - self.fees_quote
+            self.fees_in_quote += earned
+            self.fees_quote = fees
+            traded_quote -= earned
         if state.gas_base != self.gas_base:
             paid = state.gas_base - self.gas_base
-            self.gas -= paid * base_unit
+            self.gas_value -= paid * mark
             self.gas_base = state.gas_base
             traded_base += paid
         if state.swap_base != self.swap_base or state.swap_quote != self.swap_quote:
             swapped_base, swapped_quote = state.swap_base - self.swap_base, state.swap_quote - self.swap_quote
-            self.swap_slippage += swapped_base * base_unit + swapped_quote * quote_unit
+            self.swap_value += swapped_base * mark
+            self.swap_in_quote += swapped_quote
             self.swap_base, self.swap_quote = state.swap_base, state.swap_quote
             traded_base -= swapped_base
             traded_quote -= swapped_quote
-        self.lvr += traded_base * base_unit + traded_quote * quote_unit
+        self.lvr_value += traded_base * mark
+        self.lvr_in_quote += traded_quote
 
     def revalue(self, mark: int, rate: int) -> None:
         """Move to another mark and rate with the same holdings."""
         if mark != self.mark:
-            self.carry += self.base * (mark - self.mark) * self.base_scale
+            self.carry_value += self.base * (mark - self.mark)
             self.mark = mark
         if rate != self.rate:
-            self.rate_effect += self.quote * (rate - self.rate) * self.quote_scale
-            self.rate = rate
+            self._change_rate(rate)
+
+    def _change_rate(self, rate: int) -> None:
+        self.fees_settled += self.fees_in_quote * self.rate
+        self.lvr_settled += self.lvr_in_quote * self.rate
+        self.swap_settled += self.swap_in_quote * self.rate
+        self.fees_in_quote = self.lvr_in_quote = self.swap_in_quote = 0
+        self.rate_settled += self.quote * (rate - self.rate)
+        self.rate = rate
+
+    # --- in the report currency; to be read under `localcontext(EXACT)` ---------------------------------------
 
     @property
-    def value(self) -> int:
+    def carry(self) -> Decimal:
+        return self._money(self.carry_value, 0)
+
+    @property
+    def lp_fees(self) -> Decimal:
+        return self._money(self.fees_value, self.fees_settled + self.fees_in_quote * self.rate)
+
+    @property
+    def lvr(self) -> Decimal:
+        return self._money(self.lvr_value, self.lvr_settled + self.lvr_in_quote * self.rate)
+
+    @property
+    def gas(self) -> Decimal:
+        return self._money(self.gas_value, 0)
+
+    @property
+    def swap_slippage(self) -> Decimal:
+        return self._money(self.swap_value, self.swap_settled + self.swap_in_quote * self.rate)
+
+    @property
+    def rate_effect(self) -> Decimal:
+        return self._money(0, self.rate_settled)
+
+    @property
+    def value(self) -> Decimal:
         """Value of all that is held now."""
-        return self.worth(self.base, self.quote)
+        return self._money(self.base * self.mark, self.quote * self.rate)
 
     @property
-    def holding(self) -> int:
-        """Value of what was held at the start, at today's mark and rate."""
-        return self.worth(self.start_base, self.start_quote)
+    def start_value(self) -> Decimal:
+        """Value of all that was held at the start, at the prices of then."""
+        return self._money(self.start_base * self.start_mark, self.start_quote * self.start_rate)
 
     @property
-    def rebalancing(self) -> int:
-        """Value of a portfolio that holds the LP's base and quote at each valuation, having traded at the mark."""
-        return self.start_value + self.carry + self.rate_effect
-
-    def worth(self, base: int, quote: int) -> int:
-        """Return the value of `base` and `quote` at the mark and rate of the last valuation."""
-        return base * self.mark * self.base_scale + quote * self.rate * self.quote_scale
+    def holding(self) -> Decimal:
+        """Value of what was held at the start, at the prices of now."""
+        return self._money(self.start_base * self.mark, self.start_quote * self.rate)
 
     @property
     def base_amount(self) -> Decimal:
         """Base that is held now."""
-        return Decimal(self.base).scaleb(-self.base_decimals, EXACT)
+        return Decimal(self.base).scaleb(-self.base_decimals)
 
-    def money(self, units: int) -> Decimal:
-        """Return an amount of this book in the report currency."""
-        return Decimal(units).scaleb(-self.decimals, EXACT)
-
-
-def holdings(state: LpState) -> tuple[int, int]:
-    """Return (base, quote) in positions, uncollected, in the wallet and in native coin, smallest units."""
-    base, quote = state.wallet_base + state.native_base, state.wallet_quote
-    for position in state.positions:
-        base += position.base_amount + position.base_fees
-        quote += position.quote_amount + position.quote_fees
-    return base, quote
+    def _money(self, of_base: int, of_quote: int) -> Decimal:
+        shift = self.base_decimals - self.quote_decimals
+        if shift >= 0:
+            return Decimal(of_base + of_quote * 10**shift).scaleb(-self.base_decimals - PRICE_DECIMALS)
+        return Decimal(of_base * 10**-shift + of_quote).scaleb(-self.quote_decimals - PRICE_DECIMALS)
 
 
 def open_lp(state: LpState, mark: int, rate: int) -> LpBook:
     """Return the book of an LP that holds `state` at the start; every counter counts from here."""
-    base, quote = holdings(state)
-    digits = max(state.base_decimals, state.quote_decimals)
     book = LpBook(
-        decimals=digits + PRICE_DECIMALS,
         base_decimals=state.base_decimals,
-        base_scale=10 ** (digits - state.base_decimals),
-        quote_scale=10 ** (digits - state.quote_decimals),
+        quote_decimals=state.quote_decimals,
         mark=mark,
         rate=rate,
-        base=base,
-        quote=quote,
+        base=0,
+        quote=0,
         fees_base=state.fees_base,
         fees_quote=state.fees_quote,
         gas_base=state.gas_base,
         swap_base=state.swap_base,
         swap_quote=state.swap_quote,
-        start_base=base,
-        start_quote=quote,
-        start_value=0,
+        start_mark=mark,
+        start_rate=rate,
+        start_base=0,
+        start_quote=0,
     )
-    book.start_value = book.value
+    book.step(state, mark, rate)
+    book.start_base, book.start_quote = book.base, book.quote
+    book.lvr_value = book.lvr_in_quote = 0  # what came in from nothing is the start, not a trade
     return book
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, inf, log, sqrt
+from math import exp, log, sqrt
 
 from engine import NS_PER_S, In, Node, Out, param
 from engine import state as kept
@@ -11,6 +11,8 @@ from nodes._lib.ranges import match_execution, widen, wider
 from nodes.messages import NetExposure, PoolState, RangeTarget, Volatility
 
 SECONDS_PER_YEAR = 31_536_000
+NOWHERE = (1.0, 0.0)
+"""Bounds between which no price lies."""
 
 
 class RangeModel(Node):
@@ -46,14 +48,18 @@ class RangeModel(Node):
         3_600.0, unit="s", exclusiveMinimum=0, doc="Memory of the pool's fee income; best that of the volatility."
     )
     min_volatility: float = param(0.05, unit="1/sqrt(year)", exclusiveMinimum=0, doc="Least volatility to believe.")
-    refresh_bps: float = param(5.0, unit="bps", minimum=0, doc="Move of the price that asks for a new range.")
+    refresh_bps: float = param(20.0, unit="bps", minimum=0, doc="Move of the price that asks for a new range.")
     refresh_exposure: float = param(0.05, unit="base", minimum=0, doc="Change of exposure that asks for one.")
-    refresh_volatility: float = param(0.05, minimum=0, unit="1", doc="Relative change of volatility that does.")
+    refresh_volatility: float = param(0.2, minimum=0, unit="1", doc="Relative change of volatility that does.")
 
     flow: float = kept(0.0, doc="Quote value paid in per L since the last range, contract units of L.")
     fee_yield: float = kept(0.0, doc="Weighted sum of fees over L·√P, per s; its weights sum to less than 1.")
     first_ns: int = kept(0, doc="Time of the first state of the pool.")
     flow_ns: int = kept(0, doc="Time up to which the flow is in the yield.")
+    last_vol: Volatility | None = kept(None, doc="The last volatility.")
+    net: float = kept(0.0, doc="Net exposure, 0 while it is unknown, base.")
+    used: tuple[float, float, float] = kept((0.0, 0.0, 0.0), doc="Price, exposure and volatility of the last range.")
+    stands: tuple[float, float] = kept(NOWHERE, doc="Lowest and highest price at which the last range still stands.")
 
     def start(self) -> None:
         if self.min_half_width_bps > self.max_half_width_bps:
@@ -61,10 +67,6 @@ class RangeModel(Node):
                 f"min_half_width_bps {self.min_half_width_bps:g} is above max_half_width_bps "
                 f"{self.max_half_width_bps:g}: swap or equal them"
             )
-        self._vol: Volatility | None = None
-        self._net = 0.0
-        self._used = (0.0, 0.0, 0.0)  # price, exposure, volatility of the last range
-        self._low, self._high = inf, -inf  # prices between which the last range still stands
         self._base_unit, self._quote_unit = 10.0**-self.base_decimals, 10.0**-self.quote_decimals
         # L counts √(base·quote) in smallest units.
         self._liquidity_unit = sqrt(self._base_unit * self._quote_unit)
@@ -75,16 +77,16 @@ class RangeModel(Node):
         raise NotImplementedError(f"{type(self).__name__} defines distances(price, q, sigma)")
 
     def on_vol(self, vol: Volatility) -> None:
-        self._vol = vol
-        used = self._used[2]
+        self.last_vol = vol
+        used = self.used[2]
         if abs(vol.annualised - used) > self.refresh_volatility * used:
-            self._low = inf
+            self.stands = NOWHERE
 
     def on_exposure(self, exposure: NetExposure) -> None:
         net = exposure.net_base
-        self._net = 0.0 if net is None else net
-        if abs(self._net - self._used[1]) > self.refresh_exposure:
-            self._low = inf
+        self.net = 0.0 if net is None else net
+        if abs(self.net - self.used[1]) > self.refresh_exposure:
+            self.stands = NOWHERE
 
     def on_pool(self, state: PoolState) -> None:
         price = state.price
@@ -93,20 +95,21 @@ class RangeModel(Node):
         elif state.liquidity:
             paid = state.quote_in * self._quote_unit + state.base_in * self._base_unit * price
             self.flow += paid / state.liquidity
-        if state.block_closed and not self._low <= price <= self._high:
+        low, high = self.stands
+        if state.block_closed and not low <= price <= high:
             self._refresh(state)
 
     def _refresh(self, state: PoolState) -> None:
-        vol = self._vol
+        vol = self.last_vol
         if vol is None or not vol.warm:
             return
         price, volatility = state.price, max(vol.annualised, self.min_volatility)
-        q = min(max(self._net, -self.max_exposure), self.max_exposure)
-        lower, upper = self._range(state, price, q, volatility)
-        self._used = (price, self._net, vol.annualised)
-        band = self.refresh_bps / 10_000
-        self._low, self._high = price * (1 - band), price * (1 + band)
+        q = min(max(self.net, -self.max_exposure), self.max_exposure)
         bid, ask = self.distances(price, q, volatility / sqrt(SECONDS_PER_YEAR) * price)
+        lower, upper = self._range(state, bid, ask, volatility)
+        self.used = (price, self.net, vol.annualised)
+        band = self.refresh_bps / 10_000
+        self.stands = (price * (1 - band), price * (1 + band))
         self.target(
             pool=state.pool,
             event_time_ns=state.event_time_ns,
@@ -114,12 +117,12 @@ class RangeModel(Node):
             lower_price=lower,
             upper_price=upper,
             reservation_price=price + (ask - bid) / 2,
-            exposure_base=self._net,
+            exposure_base=self.net,
             volatility=volatility,
         )
 
-    def _range(self, state: PoolState, price: float, q: float, volatility: float) -> tuple[float, float]:
-        bid, ask = self.distances(price, q, volatility / sqrt(SECONDS_PER_YEAR) * price)
+    def _range(self, state: PoolState, bid: float, ask: float, volatility: float) -> tuple[float, float]:
+        price = state.price
         # A quote further from the price than half of it says no more than "far".
         bid, ask = (min(max(distance, -price / 2), price / 2) for distance in (bid, ask))
         by_edge = match_execution(price, bid, ask, self._fee)

@@ -6,11 +6,14 @@ from decimal import Decimal
 
 from engine import In, Node, Out, param
 from engine import state as kept
+from nodes._lib.pool_history import MAX_SQRT_PRICE_X96
 from nodes._lib.pool_position import FEE_UNIT, Position, diluted, liquidity_for, open_position
 from nodes._lib.ticks import TICK_SPACING, Orientation
 from nodes.messages import GateVerdict, LpCommand, LpPosition, LpState, PoolState
 
 REMEMBERED_COMMANDS = 1_000
+NOTHING_TOLD = (1, 0, LpPosition("", 0.0, 0.0, 0, 0, 0, 0, 0))
+"""A position of which no message holds at any price."""
 
 
 class SimulatedLp(Node):
@@ -65,6 +68,8 @@ class SimulatedLp(Node):
     confirmed: str = kept("", doc="Id of the last command that is done.")
     acted_on: list[str] = kept(factory=list, doc="Ids of the last commands that were taken.")
     seen: PoolState | None = kept(None, doc="The last state of the pool.")
+    sent_price: int = kept(0, doc="Square-root price of the state sent last.")
+    earned: bool = kept(False, doc="Whether fees have come in since then.")
 
     state = Out(LpState, doc="All that is held: at each block's end when the price moved, and after each command.")
 
@@ -77,8 +82,7 @@ class SimulatedLp(Node):
             self.wallet_base = int(self.base * 10**self.base_decimals)
             self.wallet_quote = int(self.quote * 10**self.quote_decimals)
             self.native_base = int(self.native * 10**self.base_decimals)
-        self._sent_price, self._earned = 0, False
-        self._told: dict[str, LpPosition] = {}
+        self._told: list[tuple[int, int, LpPosition]] = [NOTHING_TOLD for _ in self.positions]
 
     # --- along the path ---------------------------------------------------------------------------------------
 
@@ -89,7 +93,7 @@ class SimulatedLp(Node):
                 self._earn_of_bar(state)
             else:
                 self._earn_of_swap(before.sqrt_price_x96, state)
-        if state.block_closed and (self._earned or state.sqrt_price_x96 != self._sent_price):
+        if state.block_closed and (self.earned or state.sqrt_price_x96 != self.sent_price):
             self._send()
 
     def _earn_of_swap(self, before: int, state: PoolState) -> None:
@@ -102,7 +106,7 @@ class SimulatedLp(Node):
             paid, protocol = state.base_in, state.protocol_fee_base
         # The pool's own fee on this swap bounds what all our positions may earn of it.
         left = paid * self.fee // FEE_UNIT
-        for position in self.positions:
+        for index, position in enumerate(self.positions):
             # The other of two positions around a price: out of range all the way.
             if (after <= position.lower_sqrt and before <= position.lower_sqrt) or (
                 after >= position.upper_sqrt and before >= position.upper_sqrt
@@ -112,36 +116,44 @@ class SimulatedLp(Node):
             if whole and others:
                 earned = min(diluted(whole, position.liquidity, others), left)
                 left -= earned
-                self._credit(position, earned - earned // protocol if protocol else earned, to_token0)
+                if protocol:
+                    earned -= earned // protocol
+                if to_token0:
+                    self._credit(index, earned, 0)
+                else:
+                    self._credit(index, 0, earned)
 
     def _earn_of_bar(self, state: PoolState) -> None:
         others, low, high = state.liquidity, state.price_low, state.price_high
-        for position in self.positions:
+        for index, position in enumerate(self.positions):
             if high < position.lower_price or low > position.upper_price:
                 continue
             share = position.share_of_bar(low, high)
             own = position.liquidity
             part, pool = self.fee * own, FEE_UNIT * (others + own)
-            for paid, protocol, to_token0 in (
-                (state.base_in, state.protocol_fee_base, not self.quote_is_token0),
-                (state.quote_in, state.protocol_fee_quote, self.quote_is_token0),
-            ):
-                if paid:
-                    earned = paid * part // pool
-                    if share < 1:
-                        earned = int(earned * share)
-                    self._credit(position, earned - earned // protocol if protocol else earned, to_token0)
+            base, quote = state.base_in * part // pool, state.quote_in * part // pool
+            if share < 1:
+                base, quote = int(base * share), int(quote * share)
+            if state.protocol_fee_base:
+                base -= base // state.protocol_fee_base
+            if state.protocol_fee_quote:
+                quote -= quote // state.protocol_fee_quote
+            if self.quote_is_token0:
+                self._credit(index, quote, base)
+            else:
+                self._credit(index, base, quote)
 
-    def _credit(self, position: Position, earned: int, to_token0: bool) -> None:
-        self._earned = True
-        if to_token0:
-            position.fees0 += earned
-        else:
-            position.fees1 += earned
-        if to_token0 == self.quote_is_token0:
-            self.fees_quote += earned
-        else:
-            self.fees_base += earned
+    def _credit(self, index: int, fees0: int, fees1: int) -> None:
+        if not (fees0 or fees1):
+            return
+        position = self.positions[index]
+        position.fees0 += fees0
+        position.fees1 += fees1
+        self.earned, self._told[index] = True, NOTHING_TOLD
+        if self.quote_is_token0:
+            fees0, fees1 = fees1, fees0
+        self.fees_base += fees0
+        self.fees_quote += fees1
 
     # --- commands ---------------------------------------------------------------------------------------------
 
@@ -201,7 +213,7 @@ class SimulatedLp(Node):
             self.wallet_base += base
             self.wallet_quote += quote
         self._pay(self._gas(len(self.positions), 0, 0))
-        self.positions = []
+        self.positions, self._told = [], []
 
     def _mint(self, seen: PoolState, lower_price: float, upper_price: float) -> None:
         """Put base above the price and quote below it; a side whose outer end the price has passed stays idle."""
@@ -222,7 +234,7 @@ class SimulatedLp(Node):
             base, quote = self._in_order(*position.cost(sqrt_price))
             self.wallet_base -= base
             self.wallet_quote -= quote
-        self.positions, self._told = minted, {}
+        self.positions, self._told = minted, [NOTHING_TOLD for _ in minted]
         self.minted += len(minted)
         self._pay(self._gas(0, len(minted), 0))
 
@@ -267,20 +279,19 @@ class SimulatedLp(Node):
         seen = self.seen
         if seen is None:
             return
-        sqrt_price = self._sent_price = seen.sqrt_price_x96
-        self._earned = False
+        self.sent_price, self.earned = seen.sqrt_price_x96, False
         pending, change = "", 0
         if self.pending is not None:
             pending = self.pending.command_id
             change = self._pending_change(seen)
-        # By position: this is sent at each block, and naming 20 fields would double its cost.
+        # By position: this is sent at each block, and naming 19 fields would double its cost.
         self.state.whole(
             LpState(
                 seen.pool,
-                self.now_ns,
+                self.clock.now_ns,
                 seen.block,
                 seen.price,
-                tuple([self._as_message(position, sqrt_price) for position in self.positions]),
+                self._positions_at(seen.sqrt_price_x96),
                 self.wallet_base,
                 self.wallet_quote,
                 self.native_base,
@@ -298,21 +309,25 @@ class SimulatedLp(Node):
             )
         )
 
-    def _as_message(self, position: Position, sqrt_price: int) -> LpPosition:
+    def _positions_at(self, sqrt_price: int) -> tuple[LpPosition, ...]:
+        all_told = self._told
+        for index, (low, high, _) in enumerate(all_told):
+            if not low <= sqrt_price <= high:
+                all_told[index] = self._tell(self.positions[index], sqrt_price)
+        return tuple([told[2] for told in all_told])
+
+    def _tell(self, position: Position, sqrt_price: int) -> tuple[int, int, LpPosition]:
+        """Return the message of a position, and the square-root prices between which it stays true without fees."""
         base, quote = position.amounts(sqrt_price)
         base_fees, quote_fees = position.fees0, position.fees1
         if self.quote_is_token0:
             base, quote, base_fees, quote_fees = quote, base, quote_fees, base_fees
-        told = self._told.get(position.position_id)
-        if (
-            told is not None
-            and base == told.base_amount
-            and quote == told.quote_amount
-            and base_fees == told.base_fees
-            and quote_fees == told.quote_fees
-        ):
-            return told  # out of range nothing changes: of two positions around a price that is one
-        message = self._told[position.position_id] = LpPosition(
+        low = high = sqrt_price
+        if sqrt_price <= position.lower_sqrt:
+            low, high = 0, position.lower_sqrt
+        elif sqrt_price >= position.upper_sqrt:
+            low, high = position.upper_sqrt, MAX_SQRT_PRICE_X96
+        message = LpPosition(
             position.position_id,
             position.lower_price,
             position.upper_price,
@@ -324,7 +339,7 @@ class SimulatedLp(Node):
             base_fees,
             quote_fees,
         )
-        return message
+        return low, high, message
 
     def _pending_change(self, seen: PoolState) -> int:
         if not self.swap or self.pending is None or self.pending.action != "rebalance":

@@ -96,7 +96,7 @@ class PassiveHedger(Node):
         200,
         unit="observations",
         minimum=2,
-        doc="Exposures over which the LP's gamma is measured, for `whalley_wilmott`.",
+        doc="Over how many the LP's gamma is measured, for `whalley_wilmott`.",
     )
     target: Literal["edge", "zero"] = param("edge", doc="Where to stop: at the edge of the band, or at zero.")
     style: Literal["maker", "taker", "maker_then_taker"] = param(
@@ -105,9 +105,7 @@ class PassiveHedger(Node):
     cross_band_base: float = param(0.0, unit="base", minimum=0, doc="Second, wider band of `maker_then_taker`.")
     collar_bps: float = param(10.0, unit="bps", minimum=0, doc="How far beyond the touch a taking order may go.")
     offset_ticks: int = param(0, unit="ticks", minimum=-1, doc="Distance behind the best; 0 joins, -1 improves by one.")
-    reprice_ticks: int = param(
-        2, unit="ticks", minimum=0, doc="The order is replaced when it is off by more than this."
-    )
+    reprice_ticks: int = param(2, unit="ticks", minimum=0, doc="The order is replaced when off by more than this.")
     max_age_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="The order is replaced after this time.")
     min_interval_s: float = param(1.0, unit="s", minimum=0, doc="Time from one order to the next.")
     shrink_tolerance: float = param(
@@ -141,6 +139,8 @@ class PassiveHedger(Node):
         self.last_book: Book | None = None
         self.working = False
         """Whether exposure has left its band and is not yet back where it should be."""
+        self.checked_best = 0.0
+        """Best price of the live order's side when the order was last found to be right."""
         self.silent: set[str] = set()
         self.next_ns = 0
         self.refusals = 0
@@ -176,7 +176,13 @@ class PassiveHedger(Node):
 
     def on_book(self, book: Book) -> None:
         self.last_book = book
-        if self.working or self.live is not None:
+        live = self.live
+        if live is not None:
+            # While the best of its side stands and the book is sound, a book changes nothing for the order.
+            best = book.bid_price if live.side == "buy" else book.ask_price
+            if best != self.checked_best or not self._is_sound(book):
+                self._act()
+        elif self.working:
             self._act()
 
     def on_update(self, update: OrderUpdate) -> None:
@@ -214,7 +220,7 @@ class PassiveHedger(Node):
     def _measure(self, exposure: NetExposure, gamma: ExposureGamma) -> None:
         # Widens or narrows the band, now and then: it moves slowly, and its formula costs more than an observation.
         book = self.last_book
-        if exposure.net_base is None or book is None or not _is_market(book):
+        if exposure.net_base is None or book is None or not self._is_sound(book):
             return
         gamma.observe(exposure.lp_base, book.mid)
         if gamma.count % BAND_EVERY == 0 and (slope := gamma.value()) is not None:
@@ -237,6 +243,8 @@ class PassiveHedger(Node):
         if live is not None:
             if not lots or self._is_wrong(live, side, lots, crossing):
                 self._cancel()
+            elif self.last_book is not None:
+                self.checked_best = self.last_book.bid_price if side == "buy" else self.last_book.ask_price
         elif lots and not self.unseen:
             wait_ns = self.next_ns - self.clock.now_ns
             if wait_ns <= 0:
@@ -250,13 +258,22 @@ class PassiveHedger(Node):
         exposure, book = self.last_exposure, self.last_book
         if not self.working or self.silent or exposure is None or exposure.net_base is None or book is None:
             return "", 0, False
-        if self.clock.now_ns - book.receive_time_ns > self.book_max_age_ns or not _is_market(book):
+        if not self._is_sound(book):
             return "", 0, False
         size = abs(exposure.net_base)
         need = size - self.half_width if self.target == "edge" else size
         crossing = self.style == "taker" or (self.style == "maker_then_taker" and size > self.cross_band_base)
         side = "sell" if exposure.net_base > 0 else "buy"
         return side, min(self.max_lots, math.floor(need / self.lot + NOISE)), crossing
+
+    def _is_sound(self, book: Book) -> bool:
+        # Whether the book is fresh and has two finite sides that do not meet.
+        return (
+            0.0 < book.bid_price < book.ask_price < math.inf
+            and book.bid_size > 0.0
+            and book.ask_size > 0.0
+            and self.clock.now_ns - book.receive_time_ns <= self.book_max_age_ns
+        )
 
     def _is_wrong(self, live: LiveOrder, side: str, lots: int, crossing: bool) -> bool:
         # Whether the live order should be another one.
@@ -350,7 +367,3 @@ class PassiveHedger(Node):
         """Look again after a wait."""
         self.waking = False
         self._act()
-
-
-def _is_market(book: Book) -> bool:
-    return 0.0 < book.bid_price < book.ask_price < math.inf and book.bid_size > 0.0 and book.ask_size > 0.0

@@ -11,6 +11,9 @@ from nodes._lib.pnl import EXACT, PRICE_SCALE, ZERO, Collateral, LpBook, VenueBo
 from nodes.messages import Book, Conversion, Fill, LpState, Mark, PnlState, VenuePosition
 
 
+NEVER_NS = 2**63 - 1
+
+
 class Rate(msgspec.Struct):
     """Report currency per unit, in steps of 1e-10."""
 
@@ -91,11 +94,12 @@ class Attribution(Node):
     held_ns: int = state(0, doc="When it came.")
     quote: str = state("", doc="Quote currency of the pool.")
     block: int = state(0, doc="Block of the last valuation.")
-    mark_steps: int = state(0, doc="The mark that holds, in steps of 1e-10; 0 before the first.")
+    mark_price: float = state(0.0, doc="The mark that holds; 0 before the first.")
     mids: dict[str, float] = state(factory=dict, doc="Last venue mid by instrument.")
     rates: dict[str, Rate] = state(factory=dict, doc="Last rate by currency.")
 
     def start(self) -> None:
+        self.rates[self.currency] = Rate(PRICE_SCALE, NEVER_NS)
         if self.period_s:
             period_ns = round(self.period_s * NS_PER_S)
             self.after((period_ns - self.now_ns % period_ns) / NS_PER_S, self.tick)
@@ -120,7 +124,7 @@ class Attribution(Node):
             raise ValueError(f"mark of {mark.asset} is in {mark.currency}, the report currency is {self.currency}")
         if self.held is not None and self.clock.now_ns > self.held_ns:
             self._close()
-        self.mark_steps = fixed(mark.price)
+        self.mark_price = mark.price
 
     def on_rate(self, rate: Conversion) -> None:
         if rate.into != self.currency:
@@ -134,8 +138,6 @@ class Attribution(Node):
             self.mids[book.instrument] = (book.bid_price + book.ask_price) / 2
 
     def _rate(self, currency: str, at_ns: int) -> int | None:
-        if currency == self.currency:
-            return PRICE_SCALE
         rate = self.rates.get(currency)
         return rate.steps if rate is not None and at_ns <= rate.expires_ns else None
 
@@ -151,27 +153,27 @@ class Attribution(Node):
 
     def _close(self) -> None:
         """Value the block that was held back, at the mark that held when its instant was over."""
-        lp, at_ns, mark = self.held, self.held_ns, self.mark_steps
+        lp, at_ns, book = self.held, self.held_ns, self.lp_book
         assert lp is not None
-        rate = self._rate(self.quote or quote_of(lp.pool), at_ns)
-        if not mark or rate is None:
-            return  # a level: the next one holds all that this one does
-        book = self.lp_book
         if book is None:
-            self._begin(lp, mark, rate)
+            self._begin(lp)
             return
+        rate = self.rates.get(self.quote)
+        if rate is None or at_ns > rate.expires_ns:
+            return  # a level: the next one holds all that this one does
         self.held, self.block = None, lp.block
-        book.step(lp, mark, rate)
+        book.step(lp, round(self.mark_price * PRICE_SCALE), rate.steps)
         if not self.period_s:
             self._send(at_ns)
 
-    def _begin(self, lp: LpState, mark: int, rate: int) -> None:
+    def _begin(self, lp: LpState) -> None:
+        self.quote = quote_of(lp.pool)
+        rate = self._rate(self.quote, self.held_ns)
         deposit_rate = self._rate(self.collateral_currency or self.currency, self.held_ns)
-        if deposit_rate is None:
+        if not self.mark_price or rate is None or deposit_rate is None:
             return
         self.held, self.block = None, lp.block
-        self.quote = quote_of(lp.pool)
-        self.lp_book = open_lp(lp, mark, rate)
+        self.lp_book = open_lp(lp, fixed(self.mark_price), rate)
         with localcontext(EXACT):
             self.deposit = Collateral(self.collateral, price_of(deposit_rate), price_of(deposit_rate))
             self._message(self.lp_book, self.deposit, self.held_ns)
@@ -222,9 +224,9 @@ class Attribution(Node):
     def _revalued(self, instrument: str) -> VenueBook | None:
         """Return the venue's book at the prices of now; None when one of them is unknown or nothing has begun."""
         mid, rate = self.mids.get(instrument), self._rate(quote_of(instrument), self.now_ns)
-        if mid is None or rate is None or not self.mark_steps or self.lp_book is None:
+        if mid is None or rate is None or self.lp_book is None:
             return None
-        prices = price_of(fixed(mid)), price_of(rate), price_of(self.mark_steps)
+        prices = price_of(fixed(mid)), price_of(rate), price_of(fixed(self.mark_price))
         venue = self.venues.get(instrument)
         if venue is None:
             venue = self.venues[instrument] = VenueBook(*prices)
@@ -236,7 +238,9 @@ class Attribution(Node):
         base, quote = fill.instrument.split("-")[:2]
         fee_rate = None
         if fill.fee and fill.fee_currency != quote:
-            fee_rate = self.mark_steps if fill.fee_currency == base else self._rate(fill.fee_currency, self.now_ns)
+            fee_rate = (
+                fixed(self.mark_price) if fill.fee_currency == base else self._rate(fill.fee_currency, self.now_ns)
+            )
             if fee_rate is None:
                 return False
         venue.fill(signed_size(fill), fill.price)
@@ -264,21 +268,21 @@ class Attribution(Node):
         with localcontext(EXACT):
             if any(self._revalued(instrument) is None for instrument in self.venues):
                 return
-            book.revalue(self.mark_steps, rate)
+            book.revalue(fixed(self.mark_price), rate)
             deposit.rate = price_of(deposit_rate)
             self._message(book, deposit, at_ns)
 
     def _message(self, book: LpBook, deposit: Collateral, at_ns: int) -> None:
-        money, venues = book.money, self.venues.values()
-        unhedged, collateral = money(book.value), deposit.value
-        start_equity = money(book.start_value) + deposit.start_value
+        venues = self.venues.values()
+        unhedged, collateral, lp_start = book.value, deposit.value, book.start_value
+        start_equity = lp_start + deposit.start_value
         equity = sum((venue.value for venue in venues), unhedged + collateral)
-        carry, lp_fees, lvr = money(book.carry), money(book.lp_fees), money(book.lvr)
-        gas, swap_slippage = money(book.gas), money(book.swap_slippage)
+        carry, lp_fees, lvr, gas, swap_slippage = book.carry, book.lp_fees, book.lvr, book.gas, book.swap_slippage
+        rate_effect = book.rate_effect
         hedge_price = sum((venue.hedge_price for venue in venues), ZERO)
         funding = sum((venue.funding for venue in venues), ZERO)
         venue_fees = sum((venue.venue_fees for venue in venues), ZERO)
-        basis = sum((venue.basis for venue in venues), money(book.rate_effect) + deposit.rate_effect)
+        basis = sum((venue.basis for venue in venues), rate_effect + deposit.rate_effect)
         parts = carry + lp_fees + lvr + hedge_price + funding + venue_fees + gas + swap_slippage + basis
         residual = equity - start_equity - parts
         assert not residual, f"attribution is not closed: {residual} {self.currency} is left over"
@@ -301,15 +305,15 @@ class Attribution(Node):
                 basis=basis,
                 lp_base=book.base_amount,
                 venue_base=sum((venue.size for venue in venues), ZERO),
-                holding=money(book.holding) + collateral,
+                holding=book.holding + collateral,
                 unhedged=unhedged,
-                rebalancing=money(book.rebalancing),
+                rebalancing=lp_start + carry + rate_effect,
             )
         )
 
     def _missing(self, lp: LpState) -> str:
         # Which price is missing, in words.
-        if not self.mark_steps:
+        if not self.mark_price:
             return "no mark has come"
         quote = quote_of(lp.pool)
         if self._rate(quote, self.held_ns) is None:

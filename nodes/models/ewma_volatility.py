@@ -34,6 +34,7 @@ class EwmaVolatility(Node):
 
     def start(self) -> None:
         self._decay = -log(2) / (self.half_life_s * NS_PER_S)  # per ns
+        self._settled_ns = 50 * self.half_life_s * NS_PER_S  # from here on the weights sum to 1 in float64
         self._sample_ns = max(1, round(self.sample_s * NS_PER_S))
         self._warm_ns = round(self.warm_up_s * NS_PER_S)
 
@@ -48,8 +49,9 @@ class EwmaVolatility(Node):
         if passed < self._sample_ns:
             return  # the same instant: the next return spans it
         r = log(price / self.last_price)
-        self.variance = variance = ewma_variance(self.variance, r, passed / NS_PER_S, self.half_life_s)
+        self.variance = variance = ewma_variance(self.variance, r, passed * 1e-9, self.half_life_s)
         self.last_price, self.last_ns = price, now
         age = now - self.first_ns
-        seen = -expm1(self._decay * age)
-        self.value.whole(Volatility(now, annualised(variance / seen), price, age >= self._warm_ns))
+        if age < self._settled_ns:
+            variance /= -expm1(self._decay * age)
+        self.value.whole(Volatility(now, annualised(variance), price, age >= self._warm_ns))

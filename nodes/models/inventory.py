@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from math import sqrt
 
-from engine import NS_PER_S, In, Node, Out, param
+from engine import NS_PER_S, In, Node, Out, param, state
 from nodes.messages import Conversion, InventoryDelta, LpState, Volatility
 
 
@@ -29,22 +29,27 @@ class Inventory(Node):
     refresh_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="Longest time between two messages.")
     usd_per_quote: float = param(1.0, unit="USD", exclusiveMinimum=0, doc="Rate to use where no rate is wired.")
 
+    epoch: int = state(0, doc="Time at which this writer began, ns.")
+    sequence: int = state(0, doc="Messages sent in this epoch.")
+    volatility: float = state(0.0, doc="The last volatility that was warm; 0 when unknown.")
+    last_rate: Conversion | None = state(None, doc="The last rate into USD.")
+    level: tuple[int, int, str, int] | None = state(None, doc="What was sent last: base, change and id in flight, positions.")
+    level_ns: int = state(0, doc="When it was sent.")
+
     def start(self) -> None:
-        # A restart must be seen as a new writer, so neither is journaled.
-        self._epoch = self.now_ns
-        self._sequence = 0
-        self._volatility = 0.0
-        self._rate: Conversion | None = None
-        self._last: tuple[int, int, str, int] | None = None
-        self._last_ns = 0
+        self.epoch = self.epoch or self.now_ns
         self._refresh_ns = round(self.refresh_s * NS_PER_S)
         self._units: tuple[int, int, float, float] | None = None
 
+    def resume(self) -> None:
+        # What was sent after the last checkpoint is not known: readers must see a new writer.
+        self.epoch, self.sequence = self.now_ns, 0
+
     def on_vol(self, vol: Volatility) -> None:
-        self._volatility = vol.annualised if vol.warm else 0.0
+        self.volatility = vol.annualised if vol.warm else 0.0
 
     def on_rate(self, rate: Conversion) -> None:
-        self._rate = rate
+        self.last_rate = rate
 
     def on_lp(self, lp: LpState) -> None:
         if not lp.block_closed:
@@ -60,20 +65,21 @@ class Inventory(Node):
             quote += position.quote_amount + position.quote_fees
         spare = lp.native_base - reserve
         wallet = lp.wallet_base + spare if spare > 0 else lp.wallet_base
-        total = held + base_fees + wallet
-        level = (total, lp.pending_base_change, lp.pending, len(lp.positions))
-        now = self.now_ns
-        if level == self._last and now - self._last_ns < self._refresh_ns:
+        delta = held + base_fees + wallet - target
+        level = (delta, lp.pending_base_change, lp.pending, len(lp.positions))
+        now = self.clock.now_ns
+        if level == self.level and now - self.level_ns < self._refresh_ns:
             return
-        self._last, self._last_ns = level, now
-        self._sequence += 1
-        usd = self._usd_per_quote(now)
-        price = lp.price
-        base_value, quote_total = total * base_unit * price, quote * quote_unit
+        self.level, self.level_ns = level, now
+        self.sequence += 1
+        usd = self.usd_per_quote if self._rate is None else self._usd_per_quote(now)
+        price, delta_base, wanted = lp.price, delta * base_unit, target * base_unit
+        quote_total = quote * quote_unit
+        base_value = (delta_base + wanted) * price
         value = base_value + quote_total
         ratio = target_ratio = 0.0
         if value > 0:
-            ratio, target_ratio = base_value / value, target * base_unit * price / value
+            ratio, target_ratio = base_value / value, wanted * price / value
         # By position: this is sent at nearly each block, and naming 27 fields would double its cost.
         self.delta.whole(
             InventoryDelta(
@@ -83,11 +89,11 @@ class Inventory(Node):
                 lp.block,
                 lp.block_hash,
                 lp.block + self.valid_blocks,
-                self._epoch,
-                self._sequence,
-                total - target,
-                (total - target) * base_unit,
-                target * base_unit,
+                self.epoch,
+                self.sequence,
+                delta,
+                delta_base,
+                wanted,
                 held * base_unit,
                 base_fees * base_unit,
                 wallet * base_unit,
@@ -101,7 +107,7 @@ class Inventory(Node):
                 ratio,
                 target_ratio,
                 ratio - target_ratio,
-                self._volatility,
+                self.volatility,
                 lp.pending != "",
                 f"command {lp.pending} is in flight" if lp.pending else "",
             )
@@ -119,7 +125,7 @@ class Inventory(Node):
 
     def _usd_per_quote(self, now: int) -> float:
         """Return the rate for values in USD; 0 when the wired rate has expired, so that no old value is shown."""
-        rate = self._rate
+        rate = self.last_rate
         if rate is None:
             return self.usd_per_quote
         return rate.rate if now <= rate.expires_ns else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine import NS_PER_S, In, Node, Out, param
+from engine import NS_PER_S, In, Node, Out, param, state
 from nodes.messages import Book, Conversion, Mark
 
 
@@ -25,18 +25,19 @@ class MarkModel(Node):
     currency: str = param("USD", doc="Report currency. The instrument's own quote needs no conversion.")
     book_max_age_s: float = param(120.0, unit="s", exclusiveMinimum=0, doc="Age at which a book makes no mark.")
 
+    last_book: Book | None = state(None, doc="The last book.")
+    factor: float = state(0.0, doc="Report currency per quote; 0 while unknown.")
+    expires_ns: int = state(-1, doc="Time after which the factor is not to be used, ns.")
+    price: float = state(0.0, doc="The mark that stands; 0 while there is none.")
+
     def start(self) -> None:
         self.asset, self.quote = self.instrument.split("-")[:2]
         self.source = f"mid of {self.instrument}"
-        same = self.quote == self.currency
-        if not same:
+        if self.quote == self.currency:
+            self.factor, self.expires_ns = 1.0, 1 << 63
+        else:
             self.source += f" x {self.quote}/{self.currency}"
-        self.factor = 1.0 if same else 0.0
-        self.expires_ns = 1 << 63 if same else -1
-        self.last_book: Book | None = None
         self.max_age_ns = round(self.book_max_age_s * NS_PER_S)
-        self.price = 0.0
-        """The mark that stands, 0 while there is none."""
 
     def on_book(self, book: Book) -> None:
         self.last_book = book

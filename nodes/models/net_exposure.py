@@ -128,7 +128,8 @@ class NetExposureModel(Node):
         base = instrument.split("-", maxsplit=1)[0]
         if base != self.base:
             raise ValueError(
-                f"node {self.id!r} sums {self.base}, but is wired to {instrument}: set its param base, or wire {self.base}"
+                f"node {self.id!r} sums {self.base}, but is wired to {instrument}: "
+                f"set its param base, or wire a market of {self.base}"
             )
 
     def _sum_venues(self, news: bool) -> None:

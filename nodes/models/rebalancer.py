@@ -54,12 +54,12 @@ class Rebalancer(Node):
     fired_ns: list[int] = kept(factory=list, doc="Times of the rebalances of the last 24 hours.")
     gas_before: list[int] = kept(factory=list, doc="Gas paid in all before each of them, smallest unit of base.")
     silent: list[str] = kept(factory=list, doc="Inputs that are stale.")
+    last_target: RangeTarget | None = kept(None, doc="The range to take.")
+    last_lp: LpState | None = kept(None, doc="What the executor holds.")
+    last_price: float = kept(0.0, doc="Price of the pool at the last block's end; 0 before the first.")
     withdrawal: str = kept("", doc="Why all liquidity is to be out; empty when it is not.")
 
     def start(self) -> None:
-        self._target: RangeTarget | None = None
-        self._lp: LpState | None = None
-        self._price = 0.0
         self._threshold = self.price_threshold_bps / 10_000
         self._interval_ns = round(self.min_interval_s * NS_PER_S)
         self._retry_ns = round(self.retry_s * NS_PER_S)
@@ -67,20 +67,20 @@ class Rebalancer(Node):
     # --- what comes in ----------------------------------------------------------------------------------------
 
     def on_target(self, target: RangeTarget) -> None:
-        first = self._target is None
-        self._target = target
+        first = self.last_target is None
+        self.last_target = target
         if first:
             self._start_position()
 
     def on_pool(self, state: PoolState) -> None:
         if not state.block_closed:
             return  # a price inside a block can be made and undone at no risk
-        self._price = state.price
+        self.last_price = state.price
         baseline = self.baseline_price
         if not baseline:
             self._start_position()
             return
-        price = self._price
+        price = self.last_price
         if abs(price - baseline) > baseline * self._threshold:
             if not self._may_fire():
                 return
@@ -90,7 +90,7 @@ class Rebalancer(Node):
             self._fire(f"price {price:.6g} is out of range {self.lower_price:.6g} to {self.upper_price:.6g}")
 
     def on_lp(self, lp: LpState) -> None:
-        self._lp = lp
+        self.last_lp = lp
         if lp.confirmed != self.confirmed:
             self._settle(lp)
         if not lp.positions:
@@ -117,25 +117,25 @@ class Rebalancer(Node):
         self.baseline_quote = sum(position.quote_amount for position in lp.positions)
 
     def _start_position(self) -> None:
-        if self._lp is not None and not self._lp.positions:
+        if self.last_lp is not None and not self.last_lp.positions:
             self._fire("no position is open")
 
     # --- what goes out ----------------------------------------------------------------------------------------
 
     def _may_fire(self) -> bool:
-        lp = self._lp
-        if self._target is None or lp is None or self.silent:
+        lp = self.last_lp
+        if self.last_target is None or lp is None or self.silent:
             return False
         return not self._under_way(lp) and self._allowed(lp, self.now_ns)
 
     def _fire(self, reason: str) -> None:
-        target, lp, now = self._target, self._lp, self.now_ns
+        target, lp, now = self.last_target, self.last_lp, self.now_ns
         if target is None or lp is None or not self._may_fire():
             return
         self.fired_ns.append(now)
         self.gas_before.append(lp.gas_base)
         # The target may be one state old: its widths are advice, its centre is now.
-        moved = (self._price or target.price) / target.price
+        moved = (self.last_price or target.price) / target.price
         self._ask("rebalance", target.lower_price * moved, target.upper_price * moved, reason)
 
     def _under_way(self, lp: LpState) -> bool:
@@ -162,7 +162,7 @@ class Rebalancer(Node):
         return bool(spent + last <= self.max_gas_per_day * 10**lp.base_decimals)
 
     def _ask(self, action: Literal["rebalance", "withdraw"], lower: float, upper: float, reason: str) -> None:
-        lp = self._lp
+        lp = self.last_lp
         assert lp is not None
         self.sequence += 1
         self.sent = LpCommand(
@@ -170,7 +170,7 @@ class Rebalancer(Node):
             pool=lp.pool,
             action=action,
             event_time_ns=self.now_ns,
-            price=self._price or lp.price,
+            price=self.last_price or lp.price,
             lower_price=lower,
             upper_price=upper,
             reason=reason,
@@ -187,7 +187,7 @@ class Rebalancer(Node):
 
     def insist(self) -> None:
         """Ask for the withdrawal, and again each `retry_s` while it is wanted and not done."""
-        lp = self._lp
+        lp = self.last_lp
         if not self.withdrawal or lp is None or not (lp.positions or lp.pending):
             return
         if not lp.pending:

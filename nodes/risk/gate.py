@@ -31,8 +31,9 @@ class RiskGate(Node):
     open and unknown orders of the same side, fills not yet in the exposure, and this order. An order that lets |net|
     fall even then passes beyond the limit.
 
-    Two latches hold until a restart: too many orders of one side within a window block every order; a halt (by the
-    stale action, or `armed: false`) lets through only cancels and orders that reduce |net|.
+    Two latches hold until a restart. Too many orders of one side within a window, or more fills of one side than LP
+    exposure explains, block every order. A halt (by the stale action, or `armed: false`) lets through only cancels and
+    orders that reduce |net|.
     """
 
     order = In(OrderRequest, many=True, doc="Requests to judge.", tags={"pair": "instrument"})
@@ -61,8 +62,10 @@ class RiskGate(Node):
     messages_per_s: float = param(10.0, unit="1/s", exclusiveMinimum=0, doc="Sustained rate of requests.")
     message_burst: float = param(20.0, minimum=1, doc="Requests that may come at once.")
     cancel_reserve: float = param(5.0, minimum=0, doc="Part of the burst that is kept for cancels.")
-    max_repeats: int = param(60, minimum=0, doc="Orders of one side in a window that latch the gate; 0: no limit.")
-    repeat_window_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="Window of that count.")
+    max_repeats: int = param(300, minimum=0, doc="Orders of one side in a window that latch the gate; 0: no limit.")
+    repeat_window_s: float = param(
+        60.0, unit="s", exclusiveMinimum=0, doc="Window of that count, and of fills on one side."
+    )
     settle_s: float = param(5.0, unit="s", minimum=0, doc="How long a reported fill may be missing from net exposure.")
     armed: bool = param(True, doc="false starts the gate halted.")
 
@@ -78,6 +81,7 @@ class RiskGate(Node):
         self.silent: dict[str, bool] = {}
         self.rate = limits.MessageRate(self.messages_per_s, self.message_burst, self.cancel_reserve)
         self.repetition = limits.Repetition(self.max_repeats, round(self.repeat_window_s * NS_PER_S))
+        self.execution = limits.Execution(self.repetition.window_ns, self.max_net_base)
         self.unseen = UnseenFills(round(self.settle_s * NS_PER_S))
         self.book_max_age_ns = round(self.book_max_age_s * NS_PER_S)
         self.exposure_max_age_ns = round(self.exposure_max_age_s * NS_PER_S)
@@ -87,6 +91,8 @@ class RiskGate(Node):
 
     def on_exposure(self, exposure: NetExposure) -> None:
         self.last_exposure = exposure
+        if exposure.net_base is not None:
+            self.execution.move(exposure.lp_base, self.clock.now_ns)
         if self.unseen and exposure.net_base is not None:
             self.unseen.see(exposure.venue_base, self.now_ns)
 
@@ -99,6 +105,7 @@ class RiskGate(Node):
             order.filled = update.filled_size
             venue_base = self.last_exposure.venue_base if self.last_exposure is not None else 0.0
             self.unseen.report(order.side, float(new), venue_base, self.now_ns)
+            self.execution.add(order.side, float(new), self.now_ns)
         if update.status in FINAL:
             del self.open_orders[update.client_order_id]
 
@@ -156,7 +163,7 @@ class RiskGate(Node):
             breach = "halted", f"worst case {worst:g} does not reduce net {net:g}"
         breach = breach or limits.open_orders(len(self.open_orders), self.max_open_orders) or self.rate.check(now_ns)
         if breach is None:
-            breach = self.repetition.check(order.side, now_ns)
+            breach = self.repetition.check(order.side, now_ns) or self.execution.check(order.side, now_ns)
             if breach is not None:
                 self.latched = breach[1]
         return breach

@@ -24,7 +24,14 @@ class LpGate(Node):
 
     command = In(LpCommand, doc="What is asked of the executor.")
     pool = In(PoolState, policy="conflate", critical=True, doc="The pool's price now.")
-    book = In(Book, policy="conflate", optional=True, critical=True, doc="A venue's book, to compare prices.")
+    book = In(
+        Book,
+        policy="conflate",
+        optional=True,
+        critical=True,
+        doc="A venue's book, to compare prices.",
+        tags={"pair": "in:pool", "quote": "any"},
+    )
     lp = In(LpState, policy="conflate", critical=True, doc="What is held, for the limit on its value.")
     approved = Out(LpCommand, doc="Commands that passed, unchanged.")
     verdict = Out(GateVerdict, doc="The verdict on each command.")
@@ -45,20 +52,18 @@ class LpGate(Node):
     passed_ns: list[int] = kept(factory=list, doc="Times of the rebalances passed in the last 24 hours.")
     verdicts: int = kept(0, doc="Verdicts given.")
     silent: list[str] = kept(factory=list, doc="Inputs that are stale.")
-
-    def start(self) -> None:
-        self._pool: PoolState | None = None
-        self._book: Book | None = None
-        self._lp: LpState | None = None
+    last_pool: PoolState | None = kept(None, doc="The pool's last state.")
+    last_book: Book | None = kept(None, doc="The venue's last book.")
+    last_lp: LpState | None = kept(None, doc="What was held last.")
 
     def on_pool(self, state: PoolState) -> None:
-        self._pool = state
+        self.last_pool = state
 
     def on_book(self, book: Book) -> None:
-        self._book = book
+        self.last_book = book
 
     def on_lp(self, lp: LpState) -> None:
-        self._lp = lp
+        self.last_lp = lp
 
     def input_stale(self, name: str, action: str) -> None:
         self.silent = [*self.silent, name]
@@ -85,7 +90,7 @@ class LpGate(Node):
 
     def _broken_rule(self, command: LpCommand) -> tuple[str, str] | None:
         """Return the first rule that a rebalance breaks and the numbers compared, or None."""
-        pool, lp, now = self._pool, self._lp, self.now_ns
+        pool, lp, now = self.last_pool, self.last_lp, self.now_ns
         if self.silent:
             return "stale", f"silent: {', '.join(self.silent)}"
         if pool is None or lp is None:
@@ -105,7 +110,7 @@ class LpGate(Node):
         return self._venue_rule(price, now) or self._limit_rule(lp, price, now)
 
     def _venue_rule(self, price: float, now: int) -> tuple[str, str] | None:
-        book = self._book
+        book = self.last_book
         if book is None:
             return None
         age_s = (now - book.event_time_ns) / NS_PER_S

@@ -15,7 +15,10 @@ from engine.clock import Clock
 from engine.errors import PipelineError
 from engine.registry import node_class, type_names
 from engine.run.host import Host
+from engine.topology.check import check
+from engine.topology.load import load_topology
 from engine.topology.model import LOSSY_KINDS
+from engine.topology.render_problems import render
 
 NUMBERS = (int, float, Decimal)
 
@@ -81,6 +84,14 @@ def test_examples_fit_their_params(name, spec):
         if not param.secret:
             param.convert(catalogue.example_value(param))
             assert key in catalogue.example(name, spec)
+
+
+def test_examples_load(name, spec, tmp_path):
+    """What `pipeline nodes show` prints can be pasted into a topology; only its writers are not there."""
+    file = tmp_path / "example.yaml"
+    file.write_text(f"topology: example\n{catalogue.example(name, spec)}\n")
+    problems = check(load_topology([file]), rules=())
+    assert {problem.code for problem in problems} <= {"unknown-node", "output-unread"}, render(problems)
 
 
 def test_ports_are_documented(name, spec):

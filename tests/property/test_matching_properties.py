@@ -22,6 +22,7 @@ AWAY = st.integers(-2, 6)
 LOTS = st.integers(1, 300)
 SIZES = st.integers(1, 500).map(lambda lots: lots / 100)
 LOT = Decimal("0.01")
+BROKEN = [book(2000.0, 2000.0), book(2001.0, 1999.0), book(ask_size=0.0), book(bid=float("nan"))]
 
 
 class Venue(RuleBasedStateMachine):
@@ -163,7 +164,7 @@ def test_one_print_fills_no_more_than_its_share_and_best_orders_first(orders, ti
         RestingOrder(f"o{n}", str(n), side, price, lots, queue_ahead=ahead)
         for n, (side, price, lots, ahead) in enumerate(orders)
     ]
-    fills = fills_of_trade(resting, ticks / 10, size, aggressor, participation, LOT)
+    fills = fills_of_trade(resting, ticks / 10, size, aggressor, participation=participation, lot_size=LOT)
     assert sum(part for _, part in fills) <= Decimal(repr(size)) * Decimal(repr(participation))
     assert len({order.client_order_id for order, _ in fills}) == len(fills)
     for order, part in fills:

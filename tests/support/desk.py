@@ -51,11 +51,9 @@ class Desk:
             from_node, from_port = source.split(".")
             to_node, to_port = target.split(".")
             self.host.wire((from_node, from_port), (to_node, to_port))
-        self.market, self.trades, self.lp = (
-            Port("feed", "book", Book),
-            Port("feed", "trade", Trade),
-            Port("lp", "delta", InventoryDelta),
-        )
+        self.market = Port("feed", "book", Book)
+        self.trades = Port("feed", "trade", Trade)
+        self.lp = Port("lp", "delta", InventoryDelta)
         for node_id, name in (("venue", "book"), ("hedger", "book"), ("gate", "book")):
             node = self.host.nodes[node_id]
             self.market.join(self.host.reader(node, name), node)

@@ -1,4 +1,4 @@
-"""A linear position at a simulated venue: size, mean entry, realised profit, fees and funding. Pure; money is Decimal."""
+"""A linear position at a simulated venue: size, mean entry, realised profit, fees and funding. Pure; all is Decimal."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class SimulatedExchange(Node):
     """Match our orders against a recorded or made market, by stated rules.
 
     - An order reaches the venue `order_latency_s` after it was sent, a cancel after `cancel_latency_s` but never before
-      its order. What fills before the cancel arrives stays filled; the cancel of a finished or unknown order is answered
+      its order. What fills before the cancel arrives stays filled; a cancel of a finished or unknown order is answered
       with `rejected`, reason `unknown order`.
     - An order off tick or lot, below the minimum notional, with a used client order id, or that meets no valid market
       is rejected. A post-only order that would trade on arrival is rejected.
@@ -117,26 +117,44 @@ class SimulatedExchange(Node):
         if not self.orders:
             return
         for order, size in fills_of_trade(
-            self.orders.values(), trade.price, trade.size, trade.aggressor, self.participation, self.lot_size
+            self.orders.values(),
+            trade.price,
+            trade.size,
+            trade.aggressor,
+            participation=self.participation,
+            lot_size=self.lot_size,
         ):
             self._fill(order, order.price, size, "maker")
 
     def _match_book(self, book: Book) -> None:
-        if not is_market(book):
+        if not is_market(book) or not self._concerns(book):
             return
         for side in ("buy", "sell"):
             against = levels_of(book, opposite(side))
             taken = self.taken[side] = still_taken(self.taken[side], against)
             own_side = levels_of(book, side)
             for order in by_priority(self.orders.values(), side):
-                limit = float(order.price)
+                limit = order.limit
                 order.queue_ahead = queue_after_book(order.queue_ahead, own_side, side, limit)
                 if against and reaches(side, limit, against[0][0]):
                     order.queue_ahead = 0.0
-                    parts = take(against, side, limit, order.remaining, self.lot_size, taken)
+                    parts = take(against, side, limit, order.remaining, lot_size=self.lot_size, taken=taken)
                     if parts:
                         self._fill(order, order.price, sum((size for _, size in parts), Decimal(0)), "maker")
         self.watching = bool(self.orders or self.taken["buy"] or self.taken["sell"])
+
+    def _concerns(self, book: Book) -> bool:
+        # Whether a book can fill an order, shorten a queue or show that a taken level has changed.
+        if self.taken["buy"] or self.taken["sell"]:
+            return True
+        bid, ask = book.bid_price, book.ask_price
+        for order in self.orders.values():
+            if order.side == "buy":
+                if ask <= order.limit or (order.queue_ahead and (bid <= order.limit or book.levels)):
+                    return True
+            elif bid >= order.limit or (order.queue_ahead and (ask >= order.limit or book.levels)):
+                return True
+        return False
 
     def _mid(self) -> float:
         return self.market.mid if self.market is not None else self.last_mid
@@ -185,7 +203,7 @@ class SimulatedExchange(Node):
         order.queue_ahead = queue_at_arrival(levels_of(book, side), side, limit, self.queue_share)
         self._update(order, "open")
         for price, size in take(
-            levels_of(book, opposite(side)), side, limit, order.size, self.lot_size, self.taken[side]
+            levels_of(book, opposite(side)), side, limit, order.size, lot_size=self.lot_size, taken=self.taken[side]
         ):
             self._fill(order, price, size, "taker")
         if request.time_in_force == "ioc" and order.remaining > 0:

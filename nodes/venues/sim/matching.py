@@ -1,7 +1,7 @@
 """How a simulated venue fills our orders against the market that it is shown.
 
-Pure: no clock, no messages sent. The market is float64; what is ours is Decimal. Prices are compared as float64, in which
-a price parsed from text equals the same price parsed as Decimal and converted.
+Pure: no clock, no messages sent. The market is float64; what is ours is Decimal. Prices are compared as float64, in
+which a price parsed from text equals the same price parsed as Decimal and converted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ class RestingOrder(msgspec.Struct):
     size: Decimal
     filled: Decimal = Decimal(0)
     queue_ahead: float = 0.0
+    limit: float = 0.0
+    """The price as float64."""
+
+    def __post_init__(self) -> None:
+        self.limit = float(self.price)
 
     @property
     def remaining(self) -> Decimal:
@@ -109,7 +114,7 @@ def to_lot(size: float | Decimal, lot_size: Decimal) -> Decimal:
 
 
 def take(
-    levels: Iterable[Level], side: str, limit: float, size: Decimal, lot_size: Decimal, taken: Taken
+    levels: Iterable[Level], side: str, limit: float, size: Decimal, *, lot_size: Decimal, taken: Taken
 ) -> list[tuple[Decimal, Decimal]]:
     """Take up to `size` from the displayed `levels` (opposite side, best first); return the (price, size) parts.
 
@@ -137,12 +142,18 @@ def still_taken(taken: Taken, levels: Iterable[Level]) -> Taken:
 def by_priority(orders: Iterable[RestingOrder], side: str) -> list[RestingOrder]:
     """Return the orders of one side, best price first, then in the order in which they came."""
     chosen = [order for order in orders if order.side == side]
-    chosen.sort(key=lambda order: -order.price if side == "buy" else order.price)
+    chosen.sort(key=lambda order: -order.limit if side == "buy" else order.limit)
     return chosen
 
 
 def fills_of_trade(
-    orders: Iterable[RestingOrder], price: float, size: float, aggressor: str, participation: float, lot_size: Decimal
+    orders: Iterable[RestingOrder],
+    price: float,
+    size: float,
+    aggressor: str,
+    *,
+    participation: float,
+    lot_size: Decimal,
 ) -> list[tuple[RestingOrder, Decimal]]:
     """Return what one printed trade fills of our resting orders, and move their queues on.
 
@@ -151,12 +162,14 @@ def fills_of_trade(
     """
     if not (0.0 < price < math.inf and 0.0 < size < math.inf):
         return []
-    orders = list(orders)
+    orders = [order for order in orders if reaches(opposite(order.side), order.limit, price)]
+    if not orders:
+        return []
     budget = to_lot(to_decimal(size) * to_decimal(participation), lot_size)
     fills: list[tuple[RestingOrder, Decimal]] = []
     for side in ("buy", "sell"):
         for order in by_priority(orders, side):
-            limit = float(order.price)
+            limit = order.limit
             if goes_through(side, limit, price):
                 order.queue_ahead = 0.0
                 reached = budget

@@ -232,11 +232,12 @@ def test_state_timers_and_chance_come_back_from_the_journal(tmp_path: Path) -> N
     def fresh() -> Host:
         host = Host(Clock(), seed=9)
         build(station(), host)
-        host.start()
         return host
 
-    whole = feed(fresh(), range(1, 100))
-    half = fresh()
+    uncut, half = fresh(), fresh()
+    uncut.start()
+    whole = feed(uncut, range(1, 100))
+    half.start()
     first = feed(half, range(1, 50))
     journal = Journal(tmp_path / "state.sqlite")
     journal.save(half, {"sensor": 49})

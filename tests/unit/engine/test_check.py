@@ -9,7 +9,8 @@ from support.graphs import TopologyBuilder
 from support.packages import only_packages
 
 from engine.errors import Place, TopologyError
-from engine.topology.check import all_codes, check, checked
+from engine.topology.check import check, checked
+from engine.topology.codes import all_codes
 from engine.topology.model import SecretRef, Setting
 from engine.topology.rules import Graph, Rule, problem_at
 

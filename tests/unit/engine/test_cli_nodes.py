@@ -112,7 +112,7 @@ def test_new_node_overwrites_nothing(project):
     node.write_text("mine")
     result = run("new", "node", "models.soil_model")
     assert result.exit_code == 2
-    assert "exists already" in result.stderr
+    assert "already there" in result.stderr
     assert node.read_text() == "mine"
 
 

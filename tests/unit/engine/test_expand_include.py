@@ -127,7 +127,7 @@ def test_an_included_file_sees_only_its_own_params(project):
     (problem,) = project.problems()
     assert project.line(problem) == "venues/v.yaml:13:59 unknown-reference: there is no 'secret_sauce' to refer to"
     assert problem.fix == "known here: venue, depth"
-    assert problem.notes == (("used here", Place(f"{project.folder}/t.yaml", 3, 5)),)
+    assert problem.notes == (("used here", Place(f"{project.folder}/t.yaml", 4, 5)),)
 
 
 @pytest.mark.parametrize(

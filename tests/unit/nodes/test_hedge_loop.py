@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_exposure_never_grows_on_the_way():
     desk = run()
     nets = [message.net_base for message in desk.sent("net.exposure") if message.net_base is not None]
     after = nets[nets.index(5.0) :]
-    assert all(later <= earlier for earlier, later in zip(after, after[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(after))
     assert min(after) >= 0.0
 
 

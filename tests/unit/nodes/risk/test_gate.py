@@ -190,6 +190,28 @@ def test_repetition_counts_one_side_within_the_window():
     assert judge(node, "d")[1] == "all"
 
 
+def test_fills_of_one_side_that_lp_exposure_does_not_explain_latch_the_gate():
+    node = gate(net=0.0, repeat_window_s=60)
+    for number in range(9):  # the venue reports sales that exposure never shows
+        judge(node, f"s{number}", size="1")
+        node.on_update(update(f"s{number}", "filled", filled="1"))
+        node.at(number * 6.0)
+        node.on_book(book(at_s=number * 6.0))
+        node.on_exposure(exposure(0.0, at_s=number * 6.0))
+    assert judge(node, "s9") == (False, "execution")
+    assert judge(node, "b", "buy", price="2000") == (False, "latched")
+
+
+def test_fills_that_follow_lp_exposure_do_not_latch_the_gate():
+    node = gate(net=0.0, repeat_window_s=60)
+    for number in range(1, 60):
+        node.at(float(number))
+        node.on_book(book(at_s=float(number)))
+        node.on_exposure(exposure(1.0, venue=1.0 - number, at_s=float(number)))
+        assert judge(node, f"s{number}", size="1") == (True, "all")
+        node.on_update(update(f"s{number}", "filled", filled="1"))
+
+
 def test_a_gate_that_is_not_armed_lets_only_reducing_orders_and_cancels_pass():
     node = gate(net=3.0, armed=False)
     assert judge(node, "a", "buy", price="2000") == (False, "halted")

@@ -60,20 +60,20 @@ def test_queue_never_exceeds_what_is_displayed_and_never_grows():
 
 def test_a_trade_at_the_price_uses_up_the_queue_first():
     order = bid("2000", "1", ahead=2.0)
-    assert fills_of_trade([order], 2000.0, 1.5, "sell", 1.0, LOT) == []
+    assert fills_of_trade([order], 2000.0, 1.5, "sell", participation=1.0, lot_size=LOT) == []
     assert order.queue_ahead == pytest.approx(0.5)
-    assert fills_of_trade([order], 2000.0, 0.8, "sell", 1.0, LOT) == [(order, Decimal("0.300"))]
+    assert fills_of_trade([order], 2000.0, 0.8, "sell", participation=1.0, lot_size=LOT) == [(order, Decimal("0.300"))]
     assert order.queue_ahead == 0.0
 
 
 def test_a_trade_through_the_price_fills_whatever_the_queue():
     order = bid("2000", "1", ahead=50.0)
-    assert fills_of_trade([order], 1999.9, 0.4, "sell", 1.0, LOT) == [(order, Decimal("0.400"))]
+    assert fills_of_trade([order], 1999.9, 0.4, "sell", participation=1.0, lot_size=LOT) == [(order, Decimal("0.400"))]
 
 
 def test_a_trade_of_our_own_side_at_the_price_fills_nothing():
     order = bid("2000", "1")
-    assert fills_of_trade([order], 2000.0, 5.0, "buy", 1.0, LOT) == []
+    assert fills_of_trade([order], 2000.0, 5.0, "buy", participation=1.0, lot_size=LOT) == []
 
 
 def test_participation_bounds_the_sum_over_orders_in_price_then_time_order():
@@ -82,26 +82,26 @@ def test_participation_bounds_the_sum_over_orders_in_price_then_time_order():
         bid("2000", "1", order_id="f"),
         bid("2000", "1", order_id="s"),
     )
-    fills = fills_of_trade([worse, first, second], 1999.0, 3.0, "sell", 0.5, LOT)
+    fills = fills_of_trade([worse, first, second], 1999.0, 3.0, "sell", participation=0.5, lot_size=LOT)
     assert fills == [(first, Decimal("1")), (second, Decimal("0.500"))]
 
 
 @pytest.mark.parametrize(("price", "size"), [(float("nan"), 1.0), (2000.0, float("inf")), (0.0, 1.0), (1999.0, -1.0)])
 def test_a_print_that_is_no_number_fills_nothing(price, size):
-    assert fills_of_trade([bid("2000")], price, size, "sell", 1.0, LOT) == []
+    assert fills_of_trade([bid("2000")], price, size, "sell", participation=1.0, lot_size=LOT) == []
 
 
 def test_take_walks_the_levels_up_to_the_limit():
     taken: Taken = {}
     asks = [(2000.1, 1.0), (2000.2, 2.0), (2000.4, 9.0)]
-    parts = take(asks, "buy", 2000.2, Decimal("5"), LOT, taken)
+    parts = take(asks, "buy", 2000.2, Decimal("5"), lot_size=LOT, taken=taken)
     assert parts == [(Decimal("2000.1"), Decimal("1.000")), (Decimal("2000.2"), Decimal("2.000"))]
-    assert take(asks, "buy", 2000.2, Decimal("5"), LOT, taken) == []
+    assert take(asks, "buy", 2000.2, Decimal("5"), lot_size=LOT, taken=taken) == []
 
 
 def test_a_level_is_there_again_once_it_shows_another_size():
     taken: Taken = {}
-    take([(2000.1, 1.0)], "buy", 2000.1, Decimal("1"), LOT, taken)
+    take([(2000.1, 1.0)], "buy", 2000.1, Decimal("1"), lot_size=LOT, taken=taken)
     assert still_taken(taken, [(2000.1, 1.0)]) == taken
     assert still_taken(taken, [(2000.1, 1.5)]) == {}
     assert still_taken(taken, [(2000.2, 1.0)]) == {}
