@@ -158,6 +158,9 @@ def pair_mismatch(graph: Graph) -> Iterator[Problem]:
             yield problem_at(
                 "pair-mismatch", message, link.wire, "join markets of the same base, or correct the instrument"
             )
+        elif quote != wanted_quote and _is_command(link.message):
+            message = f"{line}, but {target} trades {wanted_base}-{wanted_quote}"
+            yield problem_at("pair-mismatch", message, link.wire, "give both the same instrument")
         elif quote != wanted_quote and not _converts(graph, link):
             message = f"{line}, but {target} counts in {wanted_quote}, and nothing converts {quote} to {wanted_quote}"
             fix = (

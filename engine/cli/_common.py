@@ -77,7 +77,6 @@ def set_option(function: F) -> F:
 
 def read_topology(file: Path, overlays: Sequence[Path] = (), sets: Sequence[str] = ()) -> Topology:
     """Load and expand one topology; raise TopologyError with all problems of its text."""
-    from engine.topology.load import load_topology  # type: ignore[import-not-found,unused-ignore]
+    from engine.topology.load import load_topology
 
-    result: Topology = load_topology([file, *overlays], sets=list(sets))
-    return result
+    return load_topology([file, *overlays], list(sets))

@@ -27,13 +27,13 @@ def command(file: Path, overlays: tuple[Path, ...], sets: tuple[str, ...], origi
     """
     import json
 
-    from engine.topology.flat import as_yaml, chain, flatten
+    from engine.topology.flat import as_yaml, chain, flatten, runnable
 
     flat = flatten(read_topology(file, overlays, sets))
     if not as_json:
         click.echo(as_yaml(flat, origins=origins))
         return
-    page = dict(flat.data)
+    page = runnable(flat)
     if origins:
         page["origins"] = {".".join(path): chain(origin) for path, origin in flat.origins.items()}
     click.echo(json.dumps(page, indent=1, ensure_ascii=False))

@@ -101,7 +101,7 @@ def _run(host: Host, order: list[str], progress: Callable[[Progress], None] | No
     rows, calls = 0, host.calls
     while heads:
         now_ns, rank, message = heads[0]
-        if calls and calls[0].due_ns < now_ns:
+        if calls and calls[0][0] < now_ns:
             host.call_due(now_ns)
         clock.now_ns = now_ns
         source = sources[rank]

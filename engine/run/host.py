@@ -110,9 +110,6 @@ class PendingCall:
         arguments = () if self.data is None else (self.data,)
         host.call(self.node, self.handler, arguments, self.cause, self.cause_number)
 
-    def __lt__(self, other: PendingCall) -> bool:
-        return (self.due_ns, self.serial) < (other.due_ns, other.serial)
-
 
 class Watch(PendingCall):
     """Tells a node when one of its inputs has been silent for too long, and when it speaks again."""
@@ -181,7 +178,7 @@ class Host:
         self.watches: list[Watch] = []
         self.port = OUTSIDE
         self.outbox: list[tuple[Port, Message, Port, int]] = []
-        self.calls: list[PendingCall] = []
+        self.calls: list[tuple[int, int, PendingCall]] = []
         self.failed: set[str] = set()
         self._serial = 0
 
@@ -273,19 +270,19 @@ class Host:
         self._serial += 1
         call.serial = self._serial
         call.due_ns = due_ns
-        heapq.heappush(self.calls, call)
+        heapq.heappush(self.calls, (due_ns, self._serial, call))
 
     def cancel(self, node: Node, handler: str) -> None:
         """Cancel all pending calls of this handler; see `Node.cancel`."""
-        for call in self.calls:
+        for _, _, call in self.calls:
             if call.node is node and call.handler == handler and not isinstance(call, Watch):
                 call.cancelled = True
 
     def call_due(self, until_ns: int) -> None:
         """Make every call that is due before `until_ns`, in order of time, moving the clock along."""
         calls = self.calls
-        while calls and calls[0].due_ns < until_ns:
-            call = heapq.heappop(calls)
+        while calls and calls[0][0] < until_ns:
+            _, _, call = heapq.heappop(calls)
             if not call.cancelled and call.node.id not in self.failed:
                 self.clock.now_ns = call.due_ns
                 call.fire(self)

@@ -61,7 +61,7 @@ class Journal:
         world = {
             "now_ns": host.clock.now_ns,
             "called": {node_id: port.sent for node_id, port in host.called.items()},
-            "calls": [_call_as_data(call) for call in sorted(host.calls) if not call.cancelled],
+            "calls": [_call_as_data(call) for _, _, call in sorted(host.calls) if not call.cancelled],
             "watches": [
                 [watch.node.id, watch.input, watch.last_ns, watch.stale, watch.cancelled] for watch in host.watches
             ],

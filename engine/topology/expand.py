@@ -7,61 +7,28 @@ come before a file's own. Expansion knows no node types.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from engine.errors import Place
+from engine.topology.drafts import CHANGE_KEYS, NODE_KEYS, Change, Changes, Draft
 from engine.topology.fields import Fields
 from engine.topology.files import Files
 from engine.topology.loops import element_name, turns
-from engine.topology.merge import over
 from engine.topology.model import HubDecl, NodeDecl, Origin, PortRef
 from engine.topology.params import declared, fit
 from engine.topology.report import Report, near, shown, suggestion
 from engine.topology.sections import Placement, feedback_lines, hubs, placements
 from engine.topology.substitute import Budget, Scope
 from engine.topology.template import Template, check_targets, declared_template
-from engine.topology.values import origin, setting
+from engine.topology.tree import Broken, Map, Tree, through
 from engine.topology.writers import ID, Writer, hub_targets, is_null, joined, writers
-from engine.topology.yaml_tree import Broken, Map, Tree, through
 
 MAX_INCLUDES_DEEP = 8
-COST_OF_INCLUDE = 100
+COST_OF_INCLUDE = 500
 
 FILE_KEYS = ("topology", "about", "params", "include", "ports", "hubs", "nodes", "feedback", "processes", "variants")
-NODE_KEYS = ("use", "about", "params", "in", "out", "for_each", "as")
 INCLUDE_FORMS = {"with": "{PARAM: value}", "in": "{NODE.PORT: NODE.PORT}", "out": "{NODE.PORT: hub:NAME/TOPIC}"}
 INCLUDE_KEYS = ("file", "as", "with", "in", "out", "for_each")
-
-
-@dataclass(slots=True)
-class Change:
-    """What a file, an overlay or `--set` changes in a node that is declared elsewhere."""
-
-    id: str
-    tree: Tree
-    scope: Scope
-    prefix: str
-    place: Place
-    matched: bool = False
-
-
-Changes = dict[str, list[Change]]
-"""Changes by node id, the innermost first: the last one wins."""
-
-
-@dataclass(slots=True)
-class Draft:
-    """A node whose references are filled in and whose ports are absolute."""
-
-    id: str
-    origin: Origin
-    use: Tree | None = None
-    about: Tree | None = None
-    params: dict[str, Tree] = field(default_factory=dict)
-    inputs: dict[str, list[Writer]] = field(default_factory=dict)
-    outputs: dict[str, list[Writer]] = field(default_factory=dict)
-    misspelt: bool = False
-    """Another key was meant to be `use`; that has been reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,27 +87,14 @@ class Expansion:
         check_targets(template, [*self.declared, *self.templates], self.report)
         self._report_unmatched(changes)
 
-    def nodes(self) -> Iterator[tuple[Draft, NodeDecl]]:
-        """Yield each draft with its finished declaration; a node without a type is reported and left out."""
-        for draft in self.drafts.values():
-            what = f"node {draft.id!r}"
-            if draft.use is None:
-                if draft.misspelt:
-                    continue
-                message, fix = f"{what} names no type", "add use: TYPE; `pipeline nodes list` shows the types"
-                self.report.add("missing-key", message, draft.origin.place, fix, used=draft.origin.used)
-                continue
-            use = self.fields.text(draft.use, f"'use' of {what}", "write use: TYPE")
-            about = self.fields.text(draft.about, f"'about' of {what}")
-            if use is None:
-                continue
-            params = {name: setting(tree) for name, tree in draft.params.items() if not isinstance(tree, Broken)}
-            yield draft, NodeDecl(draft.id, use, params, draft.origin, origin(draft.use), about or "")
+    def nodes(self) -> dict[str, NodeDecl]:
+        """Return the finished nodes; one without a type is reported and left out."""
+        finished = (draft.finished(self.fields) for draft in self.drafts.values())
+        return {node.id: node for node in finished if node is not None}
 
     # --- files and includes -------------------------------------------------------------------------------------
 
     def _file(self, file: _File, changes: Changes) -> None:
-        entries = file.tree.entries
         self.fields.known_keys(file.tree, "a topology", FILE_KEYS)
         for name in file.scope.params:
             file.scope.value(name)
@@ -379,7 +333,8 @@ class Expansion:
             self.report.add("duplicate-node", message, at.place, fix, notes=notes, used=at.used)
             return
         draft = Draft(node_id, at)
-        self._change(draft, entry, file.scope, file.prefix)
+        self.fields.known_keys(entry, f"node {node_id!r}", NODE_KEYS)
+        draft.write(entry, file.scope, file.prefix, self.fields)
         removed = False
         for change in changes.get(node_id, ()):
             change.matched = True
@@ -388,38 +343,10 @@ class Expansion:
                 continue
             tree = self.fields.map(change.tree, f"node {node_id!r}", "write {params: {NAME: value}}")
             if tree is not None:
-                self._change(draft, tree, change.scope, change.prefix)
+                self.fields.known_keys(tree, f"a change of node {node_id!r}", CHANGE_KEYS)
+                draft.write(tree, change.scope, change.prefix, self.fields)
         if not removed:
             self.drafts[node_id] = draft
-
-    def _change(self, draft: Draft, tree: Map, scope: Scope, prefix: str) -> None:
-        """Write what `tree` says over what the draft has; null removes."""
-        what = f"node {draft.id!r}"
-        self.fields.known_keys(tree, what, NODE_KEYS)
-        entries = tree.entries
-        draft.misspelt = draft.misspelt or not ("use" in entries or self.fields.lacks(tree, "use", NODE_KEYS))
-        draft.use = scope.resolve(entries["use"]) if "use" in entries else draft.use
-        draft.about = scope.resolve(entries["about"]) if "about" in entries else draft.about
-        for name, value in self._resolved(entries, "params", what, scope, "{NAME: value}").items():
-            if is_null(value) and name in draft.params:
-                del draft.params[name]
-            else:
-                draft.params[name] = over(draft.params[name], value) if name in draft.params else value
-        for port, value in self._resolved(entries, "in", what, scope, "{PORT: NODE.PORT}").items():
-            draft.inputs.pop(port, None)
-            if not is_null(value):
-                draft.inputs[port] = writers(value, prefix, f"input {port!r} of {what}", self.fields)
-        for port, value in self._resolved(entries, "out", what, scope, "{PORT: hub:NAME/TOPIC}").items():
-            draft.outputs.pop(port, None)
-            if not is_null(value):
-                draft.outputs[port] = hub_targets(value, prefix, f"output {port!r} of {what}", self.fields)
-
-    def _resolved(self, entries: dict[str, Tree], key: str, what: str, scope: Scope, form: str) -> dict[str, Tree]:
-        tree = entries.get(key)
-        if tree is None:
-            return {}
-        found = self.fields.map(scope.resolve(tree), f"{key!r} of {what}", f"write {key}: {form}")
-        return found.entries if found else {}
 
     def _report_unmatched(self, changes: list[Change]) -> None:
         for change in changes:

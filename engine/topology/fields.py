@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from engine import units
 from engine.topology.report import Report, near, shown, suggestion
-from engine.topology.yaml_tree import Broken, Listing, Map, Scalar, Tree, kind
+from engine.topology.tree import Broken, Listing, Map, Scalar, Tree, kind
 
 NO_ITEMS: tuple[Tree, ...] = ()
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.topology.report import Report, shown, suggestion
-from engine.topology.yaml_tree import MAX_BYTES, Map, Tree, decode, kind, read_tree
+from engine.topology.tree import Map, Tree, kind
+from engine.topology.yaml_tree import MAX_BYTES, decode, read_tree
 
 PROJECT_MARKS = ("pyproject.toml", ".git")
 

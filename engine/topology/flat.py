@@ -178,7 +178,7 @@ def _rooted(value: Any, folder: str) -> Any:
 
 def as_yaml(flat: Flat, *, origins: bool = False) -> str:
     """Return the flat topology as YAML; with `origins` each line ends in the file and line its value came from."""
-    lines = list(_lines(flat.data, (), 0))
+    lines = list(_lines(runnable(flat), (), 0))
     if not origins:
         return "\n".join(text for text, _ in lines)
     width = min(60, max(len(text) for text, _ in lines))
@@ -187,6 +187,11 @@ def as_yaml(flat: Flat, *, origins: bool = False) -> str:
         origin = flat.origins.get(path)
         result.append(f"{text:<{width}}  # {chain(origin)}" if origin else text)
     return "\n".join(result)
+
+
+def runnable(flat: Flat) -> dict[str, Any]:
+    """Return what runs: without variants, which set params that are resolved here."""
+    return {key: value for key, value in flat.data.items() if key != "variants"}
 
 
 def chain(origin: Origin) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import Place
-from engine.topology.expand import FILE_KEYS, Change, Expansion
+from engine.topology.drafts import Change
+from engine.topology.expand import FILE_KEYS, Expansion
 from engine.topology.fields import Fields
 from engine.topology.files import Files
 from engine.topology.merge import merged
@@ -18,9 +19,10 @@ from engine.topology.report import Report, shown, suggestion
 from engine.topology.sections import variants
 from engine.topology.substitute import Scope
 from engine.topology.template import Passage
+from engine.topology.tree import Map, Scalar, Tree, mapping, moved
 from engine.topology.values import resolve_secrets, setting
 from engine.topology.writers import ID
-from engine.topology.yaml_tree import Map, Scalar, Tree, mapping, moved, read_tree
+from engine.topology.yaml_tree import read_tree
 
 SET = "--set"
 """The name under which places speak of the command line; its lines are the `--set` options in their order."""
@@ -143,8 +145,7 @@ class _Assembly:
             message = f"{shown(name)} cannot be the name of a topology"
             self.report.add("bad-name", message, entries["topology"].place, fix)
         about = self._text("about")
-        finished = list(self.expansion.nodes())
-        nodes = {declaration.id: declaration for _, declaration in finished}
+        nodes = self.expansion.nodes()
         wires, feedback = self._wires()
         processes = {
             placement.name: placement.place(nodes, self.expansion.budget)

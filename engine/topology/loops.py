@@ -7,7 +7,7 @@ import itertools
 from engine.topology.fields import Fields
 from engine.topology.report import shown
 from engine.topology.substitute import NAME, Scope
-from engine.topology.yaml_tree import Listing, Scalar, Tree
+from engine.topology.tree import Listing, Scalar, Tree
 
 MAX_TURNS = 1_000
 

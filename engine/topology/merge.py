@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.topology.report import Report, suggestion
-from engine.topology.yaml_tree import Listing, Map, Scalar, Tree, mapping
+from engine.topology.tree import Listing, Map, Scalar, Tree, mapping
 
 
 def merged(base: Map, overlay: Map, report: Report) -> Map:

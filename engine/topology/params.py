@@ -12,7 +12,7 @@ from engine.errors import Place
 from engine.topology.fields import Fields
 from engine.topology.model import SecretRef, SecretText
 from engine.topology.report import Report, shown
-from engine.topology.yaml_tree import Broken, Listing, Map, Scalar, Tree, kind, plain
+from engine.topology.tree import Broken, Listing, Map, Scalar, Tree, kind, plain
 
 TYPES = ("int", "float", "str", "bool", "list", "map")
 KEYS = ("type", "default", "enum", "unit", "doc", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")

@@ -12,9 +12,9 @@ from engine.topology.fields import Fields
 from engine.topology.model import HubDecl, Origin, Policy, ProcessDecl, Restart, Variant
 from engine.topology.report import shown
 from engine.topology.substitute import Budget, Scope
+from engine.topology.tree import Broken, Listing, Map, Tree, plain
 from engine.topology.values import origin
 from engine.topology.writers import Writer, joined, port_named
-from engine.topology.yaml_tree import Broken, Listing, Map, Tree, plain
 
 HUB_KEYS = ("publish", "subscribe", "codec")
 PROCESS_KEYS = ("nodes", "restart", "memory", "cpus")
@@ -40,7 +40,7 @@ class Placement:
         ids = list(nodes)
         exact = {pattern for pattern, _ in self.patterns}
         wild = [pattern for pattern in exact if any(mark in pattern for mark in WILD)]
-        budget.spend(len(wild) * (1 + len(ids) // 16), self.origin.place)
+        budget.spend(len(wild) * (1 + len(ids) // 2), self.origin.place)
         chosen = [node for node in ids if node in exact or any(fnmatchcase(node, pattern) for pattern in wild)]
         return ProcessDecl(
             self.name, tuple(chosen), self.origin, self.restart, self.memory_bytes, self.cpus, self.patterns

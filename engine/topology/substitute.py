@@ -14,7 +14,8 @@ from engine.errors import Place
 from engine.topology.model import SecretRef, SecretText
 from engine.topology.params import Param, fit
 from engine.topology.report import Report, shown, suggestion
-from engine.topology.yaml_tree import MAX_DEPTH, Broken, Listing, Map, Scalar, Tree, kind, listing, mapping
+from engine.topology.tree import Broken, Listing, Map, Scalar, Tree, kind, listing, mapping
+from engine.topology.yaml_tree import MAX_DEPTH
 
 MAX_CHAIN = 64
 MAX_TEXT = 1 << 16

@@ -9,8 +9,8 @@ from engine.errors import Place
 from engine.topology.fields import Fields
 from engine.topology.model import PortRef
 from engine.topology.report import Report, shown, suggestion
+from engine.topology.tree import Listing, Map, Scalar, Tree
 from engine.topology.writers import Writer, port_named
-from engine.topology.yaml_tree import Listing, Map, Scalar, Tree
 
 PORT_KEYS = ("doc", "to", "optional")
 

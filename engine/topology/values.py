@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import Problem, TopologyError
 from engine.topology.model import NodeDecl, Origin, Secret, SecretRef, SecretText, Setting, Topology
-from engine.topology.yaml_tree import Scalar, Tree, leaves, plain
+from engine.topology.tree import Scalar, Tree, leaves, plain
 
 ENV_PREFIX = "PIPELINE_SECRET_"
 MAX_SECRET_BYTES = 1 << 16

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from engine.topology.fields import Fields
 from engine.topology.model import POLICY_KINDS, OnStale, Origin, Policy, PortRef
 from engine.topology.report import shown
+from engine.topology.tree import Listing, Map, Scalar, Tree
 from engine.topology.values import origin
-from engine.topology.yaml_tree import Listing, Map, Scalar, Tree
 
 ID_PART = re.compile(r"[a-z][a-z0-9_]*")
 ID = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,136 +16,19 @@ import yaml
 
 from engine.errors import Place
 from engine.topology.report import Report, shown
+from engine.topology.tree import Broken, Scalar, Tree, listing, mapping
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_ALIASED = 10_000
+MAX_VALUES = 50_000
 MAX_DIGITS = 100
 
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_BARE_REFERENCE = re.compile(r"[\[{,:]\s*[^\s\"']*\$\{")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """A value with its place; `used` is the chain of places through which it came to be here, outermost first."""
-
-    place: Place
-    used: tuple[Place, ...] = ()
-    size: int = field(default=1, compare=False, kw_only=True)
-    depth: int = field(default=0, compare=False, kw_only=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar(Tree):
-    """A text, number, truth value or null; after substitution also a secret's reference."""
-
-    value: Any = None
-    from_env: bool = False
-    """The text came whole from the environment, so that a declared parameter may read a number in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Tree):
-    """A sequence."""
-
-    items: tuple[Tree, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Map(Tree):
-    """A mapping from text; `keys` holds the place of each key."""
-
-    entries: dict[str, Tree] = field(default_factory=dict)
-    keys: dict[str, Place] = field(default_factory=dict, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Broken(Tree):
-    """Stands where a value would be whose problem has been reported; readers pass over it in silence."""
-
-
-def listing(place: Place, items: list[Tree], used: tuple[Place, ...] = ()) -> Listing:
-    """Make a sequence and measure it."""
-    size, depth = _measure(items)
-    return Listing(place, used, tuple(items), size=size, depth=depth)
-
-
-def mapping(place: Place, entries: dict[str, Tree], keys: dict[str, Place], used: tuple[Place, ...] = ()) -> Map:
-    """Make a mapping and measure it."""
-    size, depth = _measure(entries.values())
-    return Map(place, used, entries, keys, size=size, depth=depth)
-
-
-def _measure(children: Any) -> tuple[int, int]:
-    size, depth = 1, 0
-    for child in children:
-        size += child.size
-        depth = max(depth, child.depth)
-    return size, depth + 1
-
-
-def plain(tree: Tree) -> Any:
-    """Return the value as plain Python data, without positions."""
-    if isinstance(tree, Map):
-        return {key: plain(value) for key, value in tree.entries.items()}
-    if isinstance(tree, Listing):
-        return [plain(item) for item in tree.items]
-    return tree.value if isinstance(tree, Scalar) else None
-
-
-def leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Tree]]:
-    """Yield (path, tree) of everything below `tree`, containers before what they hold."""
-    pairs: Any = ()
-    if isinstance(tree, Map):
-        pairs = tree.entries.items()
-    elif isinstance(tree, Listing):
-        pairs = enumerate(tree.items)
-    for key, child in pairs:
-        where = f"{path}.{key}" if path else str(key)
-        yield where, child
-        yield from leaves(child, where)
-
-
-def kind(tree: Tree) -> str:
-    """Return the word by which an error calls this kind of value."""
-    if isinstance(tree, Map):
-        return "a mapping"
-    if isinstance(tree, Listing):
-        return "a list"
-    value = tree.value if isinstance(tree, Scalar) else None
-    if value is None:
-        return "nothing"
-    for types, word in ((bool, "true or false"), (int | float, "a number"), (str, "text")):
-        if isinstance(value, types):
-            return word
-    return "a secret"
-
-
-def through(tree: Tree, place: Place) -> Tree:
-    """Return the tree with `place` added to the chain of where it, and all that is in it, is used."""
-    used = (*tree.used, place)
-    if isinstance(tree, Map):
-        return mapping(tree.place, {key: through(value, place) for key, value in tree.entries.items()}, tree.keys, used)
-    if isinstance(tree, Listing):
-        return listing(tree.place, [through(item, place) for item in tree.items], used)
-    return replace(tree, used=used)
-
-
-def moved(tree: Tree, start: Place) -> Tree:
-    """Return a tree that was read as a text of its own with its places counted from `start`."""
-
-    def at(place: Place) -> Place:
-        return Place(start.file, start.line, start.column + (place.column - 1 if place.line == 1 else 0))
-
-    if isinstance(tree, Map):
-        keys = {key: at(place) for key, place in tree.keys.items()}
-        return mapping(at(tree.place), {key: moved(value, start) for key, value in tree.entries.items()}, keys)
-    if isinstance(tree, Listing):
-        return listing(at(tree.place), [moved(item, start) for item in tree.items])
-    return replace(tree, place=at(tree.place), used=())
 
 
 def decode(data: bytes, file: str, report: Report) -> str | None:
@@ -206,6 +88,7 @@ class _Builder:
         self.stack: list[_Open] = []
         self.anchors: dict[str, Tree] = {}
         self.aliased = 0
+        self.values = 0
         self.documents = 0
 
     def take(self, event: Any) -> bool:
@@ -215,10 +98,10 @@ class _Builder:
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             return self._open(event)
         if isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            self._close()
-        elif isinstance(event, yaml.AliasEvent):
+            return self._close()
+        if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
-        elif isinstance(event, yaml.DocumentStartEvent):
+        if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
                 return self._stop(
@@ -236,8 +119,7 @@ class _Builder:
             self._key(top, event.value, place, bare)
             return True
         value = self._value(event.value, place) if bare else event.value
-        self._put(Scalar(place, (), value), event.anchor)
-        return True
+        return self._put(Scalar(place, (), value), event.anchor)
 
     def _key(self, top: _Open, text: str, place: Place, bare: bool) -> None:
         top.key, top.key_place, top.skip_value = text, place, False
@@ -271,10 +153,10 @@ class _Builder:
         self.stack.append(_Open(place, isinstance(event, yaml.MappingStartEvent), event.anchor))
         return True
 
-    def _close(self) -> None:
+    def _close(self) -> bool:
         done = self.stack.pop()
         tree: Tree = mapping(done.place, done.entries, done.keys) if done.is_map else listing(done.place, done.items)
-        self._put(tree, done.anchor)
+        return self._put(tree, done.anchor)
 
     def _alias(self, event: Any) -> bool:
         place = self._place(event)
@@ -296,23 +178,28 @@ class _Builder:
             return self._stop("yaml-alias-limit", message, event, "use include or for_each to repeat things")
         if len(self.stack) + target.depth > MAX_DEPTH:
             return self._stop("yaml-depth", f"values are nested deeper than {MAX_DEPTH}", event, "flatten the file")
-        self._put(replace(target, used=(*target.used, place)), None)
-        return True
+        return self._put(replace(target, used=(*target.used, place)), None)
 
-    def _put(self, tree: Tree, anchor: str | None) -> None:
+    def _put(self, tree: Tree, anchor: str | None) -> bool:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            self.report.add("yaml-size", f"the file holds more than {MAX_VALUES:,} values", tree.place, "split it")
+            self.failed = True
+            return False
         if anchor is not None:
             self.anchors[anchor] = tree
         if not self.stack:
             self.root = tree
-            return
+            return True
         top = self.stack[-1]
         if not top.is_map:
             top.items.append(tree)
-            return
+            return True
         if top.key is not None and top.key_place is not None and not top.skip_value:
             top.entries[top.key] = tree
             top.keys[top.key] = top.key_place
         top.key = None
+        return True
 
     def _value(self, text: str, place: Place) -> Any:
         """Return the value of a plain scalar by the core rules of YAML 1.2, less octal, hexadecimal and infinities."""
@@ -407,10 +294,10 @@ def _report_syntax(error: yaml.YAMLError, text: str, file: str, report: Report) 
         report.add("yaml-depth", f"values are nested deeper than {MAX_DEPTH}", place, "flatten the file")
         return
     line = "".join(text.splitlines()[place.line - 1 : place.line])
-    for pattern, message, fix in _PLAIN_WORDS:
+    for pattern, message, remedy in _PLAIN_WORDS:
         if re.search(pattern, reason):
-            if re.search(r"[\[{,:]\s*[^\s\"']*\$\{", line):
-                fix = 'inside {} or [] put quotes around a reference: "${name}"'
+            bare = _BARE_REFERENCE.search(line)
+            fix = 'inside {} or [] put quotes around a reference: "${name}"' if bare else remedy
             report.add("yaml-syntax", message, place, fix, notes=notes)
             return
     report.add("yaml-syntax", f"not YAML: {reason}", place, "correct the syntax at this place", notes=notes)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from math import sqrt
 
+import msgspec
 
-class ExposureGamma:
+
+class ExposureGamma(msgspec.Struct):
     """Estimate √(variance of LP exposure / variance of price), in base² per quote, from what was observed.
 
     It is the |Γ| of the positions as far as exposure follows the price, and contains whatever else moves exposure: the
@@ -13,19 +15,17 @@ class ExposureGamma:
     ratio does not depend on how the observations are spaced in time.
     """
 
-    __slots__ = ("base", "base_square", "count", "keep", "memory", "mid", "mid_square")
-
-    def __init__(self, memory: int) -> None:
-        self.memory = memory
-        self.keep = 1.0 - 1.0 / memory
-        self.base = self.mid = 0.0
-        self.base_square = self.mid_square = 0.0
-        self.count = 0
+    memory: int
+    base: float = 0.0
+    mid: float = 0.0
+    base_square: float = 0.0
+    mid_square: float = 0.0
+    count: int = 0
 
     def observe(self, base: float, mid: float) -> None:
         """Note LP exposure and the mid price of one moment."""
         if self.count:
-            keep, moved, change = self.keep, base - self.base, mid - self.mid
+            keep, moved, change = 1.0 - 1.0 / self.memory, base - self.base, mid - self.mid
             self.base_square = keep * self.base_square + moved * moved
             self.mid_square = keep * self.mid_square + change * change
         self.base, self.mid = base, mid

@@ -1,14 +1,15 @@
 """Pre-trade limits: pure functions, each of one rule.
 
 Each returns None when the order passes, otherwise (rule, detail) with the numbers compared. A number that is missing or
-not finite never passes. The rules are those of SEC 15c3-5(c), RTS 6 Article 15 and the FIA's best practices (2024).
+not finite never passes. What counts over time is a record, so that a gate can declare it as state. The rules are those of SEC 15c3-5(c), RTS 6 Article 15 and the FIA's best practices (2024).
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from decimal import Decimal
+
+import msgspec
 
 from nodes.messages import Book, NetExposure, OrderRequest
 
@@ -112,58 +113,58 @@ def open_orders(count: int, max_count: int) -> Breach | None:
     return None
 
 
-class MessageRate:
+class MessageRate(msgspec.Struct):
     """A token bucket: `rate_per_s` tokens flow in, up to `burst`. Cancels always pass and leave a debt."""
 
-    def __init__(self, rate_per_s: float, burst: float, reserve: float) -> None:
-        self.rate_per_s = rate_per_s
-        self.burst = burst
-        self.reserve = reserve
-        self.tokens = burst
-        self.filled_ns = 0
+    rate_per_s: float = 0.0
+    burst: float = 0.0
+    reserve: float = 0.0
+    tokens: float | None = None
+    """None before the first use: full."""
+    filled_ns: int = 0
 
     def check(self, now_ns: int) -> Breach | None:
         """Demand one token above the reserve that is kept for cancels."""
-        self._fill(now_ns)
-        if self.tokens < 1.0 + self.reserve:
-            return "message_rate", f"{self.tokens:.2f} tokens left, {self.reserve:g} kept for cancels"
+        tokens = self._fill(now_ns)
+        if tokens < 1.0 + self.reserve:
+            return "message_rate", f"{tokens:.2f} tokens left, {self.reserve:g} kept for cancels"
         return None
 
     def spend(self, now_ns: int) -> None:
         """Take one token, also when none is left."""
-        self._fill(now_ns)
-        self.tokens = max(self.tokens - 1.0, -self.burst)
+        self.tokens = max(self._fill(now_ns) - 1.0, -self.burst)
 
-    def _fill(self, now_ns: int) -> None:
-        if self.filled_ns:
-            self.tokens = min(self.burst, self.tokens + (now_ns - self.filled_ns) / 1e9 * self.rate_per_s)
+    def _fill(self, now_ns: int) -> float:
+        before = self.burst if self.tokens is None else self.tokens
+        tokens = self.tokens = min(self.burst, before + (now_ns - self.filled_ns) / 1e9 * self.rate_per_s)
         self.filled_ns = now_ns
+        return tokens
 
 
-class Execution:
+class Execution(msgspec.Struct):
     """Compare what was filled on one side within a window with how far LP exposure has moved in that time.
 
     A hedge follows what it hedges. Fills of one side beyond the way that LP exposure has travelled, plus `allowance`
     base for what was open at the start, come from something that has gone wrong; a long rally alone does not get there.
     """
 
-    def __init__(self, window_ns: int, allowance: float) -> None:
-        self.window_ns = window_ns
-        self.allowance = allowance
-        self.lp_base = 0.0
-        self.way = 0.0
-        self.ways: deque[tuple[int, float]] = deque([(0, 0.0)])
-        self.fills: dict[str, deque[tuple[int, float]]] = {"buy": deque(), "sell": deque()}
+    window_ns: int = 0
+    allowance: float = 0.0
+    lp_base: float = 0.0
+    way: float = 0.0
+    ways: list[tuple[int, float]] = msgspec.field(default_factory=lambda: [(0, 0.0)])
+    fills: dict[str, list[tuple[int, float]]] = msgspec.field(default_factory=lambda: {"buy": [], "sell": []})
 
     def move(self, lp_base: float, now_ns: int) -> None:
         """Note LP exposure."""
-        if lp_base != self.lp_base:
-            self.way += abs(lp_base - self.lp_base)
+        moved = abs(lp_base - self.lp_base)
+        if 0.0 < moved < math.inf:
+            self.way += moved
             self.lp_base = lp_base
         if now_ns - self.ways[-1][0] >= self.window_ns // 8:
             self.ways.append((now_ns, self.way))
             while now_ns - self.ways[1][0] > self.window_ns:
-                self.ways.popleft()
+                del self.ways[0]
 
     def add(self, side: str, size: float, now_ns: int) -> None:
         """Note a fill."""
@@ -173,7 +174,7 @@ class Execution:
         """Demand that fills of this side within the window are explained by LP exposure, or within the allowance."""
         fills = self.fills[side]
         while fills and now_ns - fills[0][0] > self.window_ns:
-            fills.popleft()
+            del fills[0]
         filled, way = sum(size for _, size in fills), self.way - self.ways[0][1]
         if not filled <= way + self.allowance:
             return "execution", (
@@ -183,19 +184,18 @@ class Execution:
         return None
 
 
-class Repetition:
+class Repetition(msgspec.Struct):
     """Count the passed orders of one side within a window: a loop that goes wild repeats itself."""
 
-    def __init__(self, max_count: int, window_ns: int) -> None:
-        self.max_count = max_count
-        self.window_ns = window_ns
-        self.times: dict[str, deque[int]] = {"buy": deque(), "sell": deque()}
+    max_count: int = 0
+    window_ns: int = 0
+    times: dict[str, list[int]] = msgspec.field(default_factory=lambda: {"buy": [], "sell": []})
 
     def check(self, side: str, now_ns: int) -> Breach | None:
         """Demand fewer than `max_count` passed orders of this side within the window; 0 turns the rule off."""
         times = self.times[side]
         while times and now_ns - times[0] >= self.window_ns:
-            times.popleft()
+            del times[0]
         if self.max_count and len(times) >= self.max_count:
             return (
                 "repetition",

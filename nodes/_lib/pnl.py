@@ -23,7 +23,8 @@ PRICE_DECIMALS = 10
 """Marks, rates and mids are taken to this many decimals; from there on nothing is rounded."""
 
 PRICE_SCALE: int = 10**PRICE_DECIMALS
-PRICE_STEP = Decimal(1).scaleb(-PRICE_DECIMALS)
+UNITS = [Decimal(1).scaleb(-decimals) for decimals in range(80)]
+"""10^-n at place n: multiplying by it is several times as fast as `scaleb`."""
 ZERO = Decimal(0)
 
 EXACT = Context(prec=400)
@@ -39,7 +40,7 @@ def fixed(price: float) -> int:
 
 def price_of(steps: int) -> Decimal:
     """Return a whole number of 1e-10 as a Decimal; to be called under `localcontext(EXACT)`."""
-    return Decimal(steps) * PRICE_STEP
+    return Decimal(steps) * UNITS[PRICE_DECIMALS]
 
 
 class LpBook(msgspec.Struct):
@@ -51,7 +52,6 @@ class LpBook(msgspec.Struct):
     """
 
     base_decimals: int
-    quote_decimals: int
     mark: int
     rate: int
     base: int
@@ -63,8 +63,12 @@ class LpBook(msgspec.Struct):
     swap_quote: int
     start_mark: int
     start_rate: int
-    start_base: int
-    start_quote: int
+    base_scale: int
+    quote_scale: int
+    unit: Decimal
+    """What one unit of (base × mark × base_scale + quote × rate × quote_scale) is in the report currency."""
+    start_base: int = 0
+    start_quote: int = 0
     carry_value: int = 0
     fees_value: int = 0
     fees_in_quote: int = 0
@@ -181,20 +185,19 @@ class LpBook(msgspec.Struct):
     @property
     def base_amount(self) -> Decimal:
         """Base that is held now."""
-        return Decimal(self.base).scaleb(-self.base_decimals)
+        return Decimal(self.base) * UNITS[self.base_decimals]
 
     def _money(self, of_base: int, of_quote: int) -> Decimal:
-        shift = self.base_decimals - self.quote_decimals
-        if shift >= 0:
-            return Decimal(of_base + of_quote * 10**shift).scaleb(-self.base_decimals - PRICE_DECIMALS)
-        return Decimal(of_base * 10**-shift + of_quote).scaleb(-self.quote_decimals - PRICE_DECIMALS)
+        if not of_base and not of_quote:
+            return ZERO
+        return Decimal(of_base * self.base_scale + of_quote * self.quote_scale) * self.unit
 
 
 def open_lp(state: LpState, mark: int, rate: int) -> LpBook:
     """Return the book of an LP that holds `state` at the start; every counter counts from here."""
+    digits = max(state.base_decimals, state.quote_decimals)
     book = LpBook(
         base_decimals=state.base_decimals,
-        quote_decimals=state.quote_decimals,
         mark=mark,
         rate=rate,
         base=0,
@@ -206,8 +209,9 @@ def open_lp(state: LpState, mark: int, rate: int) -> LpBook:
         swap_quote=state.swap_quote,
         start_mark=mark,
         start_rate=rate,
-        start_base=0,
-        start_quote=0,
+        base_scale=10 ** (digits - state.base_decimals),
+        quote_scale=10 ** (digits - state.quote_decimals),
+        unit=UNITS[digits + PRICE_DECIMALS],
     )
     book.step(state, mark, rate)
     book.start_base, book.start_quote = book.base, book.quote

@@ -33,8 +33,8 @@ class RangeModel(Node):
     target = Out(RangeTarget, doc="The range to be in now; when price, exposure or volatility have changed enough.")
 
     fee: int = param(enum=(100, 500, 3000, 10000), unit="hundredths of a bip", doc="Fee of the pool.")
-    base_decimals: int = param(18, minimum=0, maximum=36, doc="Decimals of the base token.")
-    quote_decimals: int = param(6, minimum=0, maximum=36, doc="Decimals of the quote token.")
+    base_decimals: int = param(18, minimum=0, maximum=36, unit="1", doc="Decimals of the base token.")
+    quote_decimals: int = param(6, minimum=0, maximum=36, unit="1", doc="Decimals of the quote token.")
     gamma: float = param(0.01, unit="1/quote", exclusiveMinimum=0, doc="Absolute risk aversion; higher leans more.")
     k: float = param(1.0, unit="1/price", exclusiveMinimum=0, doc="Decay of fill odds with distance from the price.")
     max_exposure: float = param(100.0, unit="base", exclusiveMinimum=0, doc="Exposure beyond which leaning stops.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 
-class UnseenFills:
+
+class UnseenFills(msgspec.Struct):
     """Count what order updates say was filled until the exposure's venue part has moved by it.
 
     Updates and exposure come on different wires, so that for a moment an order may be gone while the exposure still
@@ -11,14 +13,11 @@ class UnseenFills:
     the venue part has moved for another reason meanwhile.
     """
 
-    __slots__ = ("bought", "patience_ns", "since_ns", "sold", "venue_base")
-
-    def __init__(self, patience_ns: int) -> None:
-        self.patience_ns = patience_ns
-        self.bought = 0.0
-        self.sold = 0.0
-        self.since_ns = 0
-        self.venue_base = 0.0
+    patience_ns: int = 0
+    bought: float = 0.0
+    sold: float = 0.0
+    since_ns: int = 0
+    venue_base: float = 0.0
 
     def report(self, side: str, size: float, venue_base: float, now_ns: int) -> None:
         """Note `size` base filled, while the exposure known so far has `venue_base`."""

@@ -35,8 +35,8 @@ class SimulatedLp(Node):
 
     fee: int = param(enum=(100, 500, 3000, 10000), unit="hundredths of a bip", doc="Fee of the pool.")
     quote_is_token0: bool = param(doc="Whether the pool's token0 is the quote (USDC/WETH on Ethereum: true).")
-    base_decimals: int = param(18, minimum=0, maximum=36, doc="Decimals of the base token.")
-    quote_decimals: int = param(6, minimum=0, maximum=36, doc="Decimals of the quote token.")
+    base_decimals: int = param(18, minimum=0, maximum=36, unit="1", doc="Decimals of the base token.")
+    quote_decimals: int = param(6, minimum=0, maximum=36, unit="1", doc="Decimals of the quote token.")
     base: Decimal = param(minimum=0, unit="base", doc="Base in the wallet at the start.")
     quote: Decimal = param(minimum=0, unit="quote", doc="Quote in the wallet at the start.")
     native: Decimal = param(Decimal("0.5"), minimum=0, unit="base", doc="Native coin for gas at the start, as base.")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from engine import NS_PER_S, In, Node, Out, Timer, param, state
+from engine import NS_PER_S, In, Node, Out, param, state
 from nodes._lib.exposure_gamma import ExposureGamma
 from nodes._lib.hedging import hedge_band
 from nodes._lib.unseen_fills import UnseenFills
@@ -102,7 +102,7 @@ class PassiveHedger(Node):
     style: Literal["maker", "taker", "maker_then_taker"] = param(
         "maker", doc="Rest passively; take at the touch; or rest, and take once outside `cross_band_base`."
     )
-    cross_band_base: float = param(0.0, unit="base", minimum=0, doc="Second, wider band of `maker_then_taker`.")
+    cross_band_base: float = param(0.0, unit="base", minimum=0, doc="Wider band of `maker_then_taker`; 0: 4 × the band.")
     collar_bps: float = param(10.0, unit="bps", minimum=0, doc="How far beyond the touch a taking order may go.")
     offset_ticks: int = param(0, unit="ticks", minimum=-1, doc="Distance behind the best; 0 joins, -1 improves by one.")
     reprice_ticks: int = param(2, unit="ticks", minimum=0, doc="The order is replaced when off by more than this.")
@@ -120,9 +120,21 @@ class PassiveHedger(Node):
 
     live: LiveOrder | None = state(None, doc="The order that the venue has or may have.")
     orders_sent: int = state(0, doc="Orders so far, for their ids.")
+    last_exposure: NetExposure | None = state(None, doc="The last net exposure.")
+    last_book: Book | None = state(None, doc="The last book.")
+    working: bool = state(False, doc="Whether exposure has left its band and is not yet back where it should be.")
+    checked_best: float = state(0.0, doc="Best price of the live order's side when it was last found to be right.")
+    silent: set[str] = state(factory=set, doc="Inputs that are stale.")
+    next_ns: int = state(0, doc="Time before which no order is placed.")
+    refusals: int = state(0, doc="Refusals in a row, up to 10.")
+    waking: bool = state(False, doc="Whether `wake` is due.")
+    unseen: UnseenFills = state(factory=UnseenFills, doc="Fills that net exposure does not contain yet.")
+    gamma: ExposureGamma | None = state(None, doc="The LP's gamma as measured, for `whalley_wilmott`.")
+    half_width: float = state(0.0, doc="The band that holds, base; 0 before the first.")
 
     def start(self) -> None:
-        if self.style == "maker_then_taker" and self.cross_band_base <= self.band_base:
+        self.cross_band = self.cross_band_base or 4 * self.band_base
+        if self.style == "maker_then_taker" and self.cross_band <= self.band_base:
             raise ValueError(
                 f"cross_band_base {self.cross_band_base:g} of {self.id!r} must be above band_base {self.band_base:g}"
             )
@@ -131,26 +143,19 @@ class PassiveHedger(Node):
             raise ValueError(
                 f"band: whalley_wilmott of {self.id!r} needs risk_aversion above 0 and max_band_base >= band_base"
             )
-        self.gamma = ExposureGamma(self.gamma_memory) if adaptive else None
-        self.half_width = self.band_base
+        if not adaptive:
+            self.gamma, self.half_width = None, self.band_base
+        elif self.gamma is None or self.gamma.memory != self.gamma_memory:
+            self.gamma, self.half_width = ExposureGamma(self.gamma_memory), self.band_base
         self.tick, self.lot = float(self.tick_size), float(self.lot_size)
         self.max_lots = int(self.max_order_size / self.lot_size)
-        self.last_exposure: NetExposure | None = None
-        self.last_book: Book | None = None
-        self.working = False
-        """Whether exposure has left its band and is not yet back where it should be."""
-        self.checked_best = 0.0
-        """Best price of the live order's side when the order was last found to be right."""
-        self.silent: set[str] = set()
-        self.next_ns = 0
-        self.refusals = 0
-        self.waking = False
-        self.question: Timer | None = None
-        self.unseen = UnseenFills(round(self.settle_s * NS_PER_S))
+        self.unseen.patience_ns = round(self.settle_s * NS_PER_S)
         self.book_max_age_ns = round(self.book_max_age_s * NS_PER_S)
-        if self.live is not None:  # from before a restart: the answer to a cancel tells what became of it
+
+    def resume(self) -> None:
+        if self.live is not None:  # the answer to a cancel tells what became of it
             self.live.acknowledged = False
-            self.after(0.0, self.ask_after, self.live.client_order_id)
+            self.ask_after(self.live.client_order_id)
 
     def stop(self) -> None:
         if self.live is not None and not self.live.canceling:
@@ -262,7 +267,7 @@ class PassiveHedger(Node):
             return "", 0, False
         size = abs(exposure.net_base)
         need = size - self.half_width if self.target == "edge" else size
-        crossing = self.style == "taker" or (self.style == "maker_then_taker" and size > self.cross_band_base)
+        crossing = self.style == "taker" or (self.style == "maker_then_taker" and size > self.cross_band)
         side = "sell" if exposure.net_base > 0 else "buy"
         return side, min(self.max_lots, math.floor(need / self.lot + NOISE)), crossing
 
@@ -340,9 +345,8 @@ class PassiveHedger(Node):
         self._expect_answer(live.client_order_id)
 
     def _expect_answer(self, order_id: str) -> None:
-        if self.question is not None:
-            self.question.cancel()
-        self.question = self.after(self.ack_timeout_s, self.ask_after, order_id)
+        self.cancel(self.ask_after)
+        self.after(self.ack_timeout_s, self.ask_after, order_id)
 
     def _refused(self) -> None:
         wait_s = min(max(self.min_interval_s, 0.1) * 2**self.refusals, LONGEST_WAIT_S)

@@ -10,7 +10,6 @@ from engine import NS_PER_S, In, Node, Out, PipelineError, param, state
 from nodes._lib.pnl import EXACT, PRICE_SCALE, ZERO, Collateral, LpBook, VenueBook, fixed, open_lp, price_of
 from nodes.messages import Book, Conversion, Fill, LpState, Mark, PnlState, VenuePosition
 
-
 NEVER_NS = 2**63 - 1
 
 
@@ -206,7 +205,7 @@ class Attribution(Node):
         if not (intake.fills or intake.opening or intake.funding):
             return True
         with localcontext(EXACT):
-            venue = self._revalued(instrument)
+            venue = self._revalued(instrument, price_of(fixed(self.mark_price)))
             if venue is None:
                 return False
             if intake.opening:
@@ -221,17 +220,16 @@ class Attribution(Node):
                 intake.funding = ZERO
         return True
 
-    def _revalued(self, instrument: str) -> VenueBook | None:
+    def _revalued(self, instrument: str, mark: Decimal) -> VenueBook | None:
         """Return the venue's book at the prices of now; None when one of them is unknown or nothing has begun."""
         mid, rate = self.mids.get(instrument), self._rate(quote_of(instrument), self.now_ns)
         if mid is None or rate is None or self.lp_book is None:
             return None
-        prices = price_of(fixed(mid)), price_of(rate), price_of(fixed(self.mark_price))
         venue = self.venues.get(instrument)
         if venue is None:
-            venue = self.venues[instrument] = VenueBook(*prices)
+            venue = self.venues[instrument] = VenueBook(price_of(fixed(mid)), price_of(rate), mark)
         else:
-            venue.revalue(*prices)
+            venue.revalue(price_of(fixed(mid)), price_of(rate), mark)
         return venue
 
     def _book_fill(self, venue: VenueBook, fill: Fill) -> bool:
@@ -263,26 +261,33 @@ class Attribution(Node):
         deposit_rate = self._rate(self.collateral_currency or self.currency, self.now_ns)
         if rate is None or deposit_rate is None:
             return
-        if not all(self._settle(instrument) for instrument in self.intakes):
-            return
-        with localcontext(EXACT):
-            if any(self._revalued(instrument) is None for instrument in self.venues):
+        for instrument in self.intakes:
+            if not self._settle(instrument):
                 return
-            book.revalue(fixed(self.mark_price), rate)
+        with localcontext(EXACT):
+            steps = fixed(self.mark_price)
+            mark = price_of(steps)
+            for instrument in self.venues:
+                if self._revalued(instrument, mark) is None:
+                    return
+            book.revalue(steps, rate)
             deposit.rate = price_of(deposit_rate)
             self._message(book, deposit, at_ns)
 
     def _message(self, book: LpBook, deposit: Collateral, at_ns: int) -> None:
-        venues = self.venues.values()
         unhedged, collateral, lp_start = book.value, deposit.value, book.start_value
-        start_equity = lp_start + deposit.start_value
-        equity = sum((venue.value for venue in venues), unhedged + collateral)
+        start_equity, equity = lp_start + deposit.start_value, unhedged + collateral
         carry, lp_fees, lvr, gas, swap_slippage = book.carry, book.lp_fees, book.lvr, book.gas, book.swap_slippage
         rate_effect = book.rate_effect
-        hedge_price = sum((venue.hedge_price for venue in venues), ZERO)
-        funding = sum((venue.funding for venue in venues), ZERO)
-        venue_fees = sum((venue.venue_fees for venue in venues), ZERO)
-        basis = sum((venue.basis for venue in venues), rate_effect + deposit.rate_effect)
+        hedge_price = funding = venue_fees = venue_base = ZERO
+        basis = rate_effect + deposit.rate_effect
+        for venue in self.venues.values():
+            equity += venue.value
+            hedge_price += venue.hedge_price
+            funding += venue.funding
+            venue_fees += venue.venue_fees
+            basis += venue.basis
+            venue_base += venue.size
         parts = carry + lp_fees + lvr + hedge_price + funding + venue_fees + gas + swap_slippage + basis
         residual = equity - start_equity - parts
         assert not residual, f"attribution is not closed: {residual} {self.currency} is left over"
@@ -304,7 +309,7 @@ class Attribution(Node):
                 swap_slippage=swap_slippage,
                 basis=basis,
                 lp_base=book.base_amount,
-                venue_base=sum((venue.size for venue in venues), ZERO),
+                venue_base=venue_base,
                 holding=book.holding + collateral,
                 unhedged=unhedged,
                 rebalancing=lp_start + carry + rate_effect,

@@ -33,7 +33,9 @@ class Inventory(Node):
     sequence: int = state(0, doc="Messages sent in this epoch.")
     volatility: float = state(0.0, doc="The last volatility that was warm; 0 when unknown.")
     last_rate: Conversion | None = state(None, doc="The last rate into USD.")
-    level: tuple[int, int, str, int] | None = state(None, doc="What was sent last: base, change and id in flight, positions.")
+    level: tuple[int, int, str, int] | None = state(
+        None, doc="What was sent last: base, change and id in flight, positions."
+    )
     level_ns: int = state(0, doc="When it was sent.")
 
     def start(self) -> None:
@@ -72,7 +74,7 @@ class Inventory(Node):
             return
         self.level, self.level_ns = level, now
         self.sequence += 1
-        usd = self.usd_per_quote if self._rate is None else self._usd_per_quote(now)
+        usd = self.usd_per_quote if self.last_rate is None else self._usd_per_quote(now)
         price, delta_base, wanted = lp.price, delta * base_unit, target * base_unit
         quote_total = quote * quote_unit
         base_value = (delta_base + wanted) * price

@@ -39,6 +39,9 @@ class VenueBase(msgspec.Struct):
         return self.level + sum(self.later.values(), Decimal(0))
 
 
+NEVER_NS = -(1 << 62)
+
+
 class NetExposureModel(Node):
     """Sum the inventory of every LP source and the position of every venue, in base units.
 
@@ -64,17 +67,26 @@ class NetExposureModel(Node):
 
     venues: dict[str, VenueBase] = state(factory=dict, doc="Base by instrument.")
     levels: dict[str, tuple[int, int, float]] = state(factory=dict, doc="LP level by source: epoch, sequence, base.")
+    missing: set[str] = state(factory=set, doc="What has not been seen since the start, a restart, or a silence.")
+    sent_ns: int = state(NEVER_NS, doc="Time of the last message.")
 
     def start(self) -> None:
         for instrument in self.instruments:
             self._check_base(instrument)
-        self.missing: set[str] = {*self.sources, *self.instruments} or {"lp"}
-        """What has not been seen since the start or since it went stale. Nothing restored counts as seen."""
         self.known_sources = frozenset(self.sources)
-        self.lp_base = sum(level[2] for level in self.levels.values())
+        if self.sent_ns == NEVER_NS:
+            self.missing = self._all()
+        self.lp_base = sum(self.levels[key][2] for key in sorted(self.levels))
         self.venue_base = float(sum((venue.total() for venue in self.venues.values()), Decimal(0)))
-        self.sent_ns = -(1 << 62)
         self.repeat_ns = round(self.repeat_s * NS_PER_S)
+
+    def resume(self) -> None:
+        # Nothing restored counts as seen: the LP and the venues may have traded meanwhile.
+        self.missing = self._all()
+        self._send()
+
+    def _all(self) -> set[str]:
+        return {*self.sources, *self.instruments} or {"lp"}
 
     def on_lp(self, delta: InventoryDelta) -> None:
         source = delta.source

@@ -31,7 +31,7 @@ class RiskGate(Node):
     open and unknown orders of the same side, fills not yet in the exposure, and this order. An order that lets |net|
     fall even then passes beyond the limit.
 
-    Two latches hold until a restart. Too many orders of one side within a window, or more fills of one side than LP
+    Two latches hold for the rest of the run, a restart of the process included. Too many orders of one side within a window, or more fills of one side than LP
     exposure explains, block every order. A halt (by the stale action, or `armed: false`) lets through only cancels and
     orders that reduce |net|.
     """
@@ -45,7 +45,7 @@ class RiskGate(Node):
 
     stale_actions = {  # noqa: RUF012
         "block": "refuse orders until the input speaks again; cancels pass",
-        "halt": "until a restart, let through only cancels and orders that reduce net exposure",
+        "halt": "for the rest of the run, let through only cancels and orders that reduce net exposure",
     }
 
     instrument: str = param(doc="The one instrument whose orders may pass, as in ETH-USDT-PERP.")
@@ -73,16 +73,25 @@ class RiskGate(Node):
     used_ids: set[str] = state(factory=set, doc="Client order ids of every order that passed.")
     verdicts: int = state(0, doc="Verdicts so far.")
 
+    last_book: Book | None = state(None, doc="The reference market.")
+    last_exposure: NetExposure | None = state(None, doc="The last net exposure.")
+    halted: bool = state(False, doc="Whether only cancels and reducing orders pass.")
+    latched: str = state("", doc="Why every order is blocked; empty when it is not.")
+    silent: dict[str, bool] = state(factory=dict, doc="Inputs that were ever stale, and whether they still are.")
+    rate: limits.MessageRate = state(factory=limits.MessageRate, doc="Requests of late.")
+    repetition: limits.Repetition = state(factory=limits.Repetition, doc="Orders of late, by side.")
+    execution: limits.Execution = state(factory=limits.Execution, doc="Fills and moves of the LP of late.")
+    unseen: UnseenFills = state(factory=UnseenFills, doc="Fills that net exposure does not contain yet.")
+
     def start(self) -> None:
-        self.last_book: Book | None = None
-        self.last_exposure: NetExposure | None = None
-        self.halted = not self.armed
-        self.latched = ""
-        self.silent: dict[str, bool] = {}
-        self.rate = limits.MessageRate(self.messages_per_s, self.message_burst, self.cancel_reserve)
-        self.repetition = limits.Repetition(self.max_repeats, round(self.repeat_window_s * NS_PER_S))
-        self.execution = limits.Execution(self.repetition.window_ns, self.max_net_base)
-        self.unseen = UnseenFills(round(self.settle_s * NS_PER_S))
+        # What has been counted stays, the limits are those of today's params.
+        self.halted = self.halted or not self.armed
+        self.rate.rate_per_s, self.rate.burst = self.messages_per_s, self.message_burst
+        self.rate.reserve = self.cancel_reserve
+        self.repetition.max_count = self.max_repeats
+        self.repetition.window_ns = self.execution.window_ns = round(self.repeat_window_s * NS_PER_S)
+        self.execution.allowance = self.max_net_base
+        self.unseen.patience_ns = round(self.settle_s * NS_PER_S)
         self.book_max_age_ns = round(self.book_max_age_s * NS_PER_S)
         self.exposure_max_age_ns = round(self.exposure_max_age_s * NS_PER_S)
 

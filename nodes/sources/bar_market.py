@@ -28,11 +28,13 @@ class BarMarket(Node):
     model: str = param(path=True, doc="Book model, JSON, as measured on a capture.")
     instrument: str = param(doc="The instrument, as in ETH-USDT-PERP.")
     bar_s: int = param(60, unit="s", minimum=1, doc="Length of a bar.")
-    points: int = param(4, minimum=3, maximum=120, doc="Steps of the path in a bar.")
+    points: int = param(4, minimum=3, maximum=120, unit="1", doc="Steps of the path in a bar.")
     tick_size: float = param(0.0, unit="quote", minimum=0, doc="Price step of the book; 0 takes the model's.")
     begin: str = param("", doc="First time to replay, as YYYY-MM-DD HH:MM:SS in UTC; empty for the file's first.")
     end: str = param("", doc="Time at which to end, in the same form; empty for the file's last.")
-    repeat: int = param(1, minimum=1, doc="Replay the file so many times, one after the other; for benchmarks.")
+    repeat: int = param(
+        1, minimum=1, unit="1", doc="Replay the file so many times, one after the other; for benchmarks."
+    )
 
     def history(self) -> Iterator[tuple[int, Message]]:
         """Yield (time, trade, book or bar)."""

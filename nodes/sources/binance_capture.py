@@ -28,7 +28,7 @@ class BinanceCapture(Node):
     file: str = param(path=True, doc="Capture, plain or .gz: lines of receive time in ns and frame.")
     venue: Literal["spot", "usdm"] = param(doc="Whose sequence rules hold: spot or USD-M futures.")
     instrument: str = param(doc="The instrument, as in ETH-USDT-PERP.")
-    depth_levels: int = param(10, minimum=1, maximum=1_000, doc="Levels of each side to show.")
+    depth_levels: int = param(10, minimum=1, maximum=1_000, unit="levels", doc="Levels of each side to show.")
     best_prices: bool = param(True, doc="Whether bookTicker frames are used between depth updates.")
 
     def history(self) -> Iterator[tuple[int, Message]]:

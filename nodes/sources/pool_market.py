@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 
 from engine import In, Node, Out, param
+from engine import state as kept
 from nodes._lib.book_model import read_book_model
 from nodes.messages import Book, PoolState, Trade
 
@@ -39,6 +40,8 @@ class PoolMarket(Node):
     base_decimals: int = param(18, minimum=0, doc="Decimals of the pool's base token.")
     quote_decimals: int = param(6, minimum=0, doc="Decimals of the pool's quote token.")
 
+    price: float = kept(0.0, doc="The pool's last price; 0 before the first.")
+
     def start(self) -> None:
         tick, half_spread_bps, self.touch = self.tick_size, self.half_spread_bps, self.touch_base
         if self.model:
@@ -48,7 +51,7 @@ class PoolMarket(Node):
         self.numerator, self.denominator = exact.numerator, exact.denominator
         self.ticks_per_quote = 1.0 / tick
         self.half_spread = half_spread_bps / 1e4
-        self.price = 0.0
+        self.base_unit, self.quote_unit = 10.0**self.base_decimals, 10.0**self.quote_decimals
 
     def on_pool(self, state: PoolState) -> None:
         price, before = state.price, self.price
@@ -76,10 +79,7 @@ class PoolMarket(Node):
         )
 
     def _print(self, state: PoolState, buys: bool, ticks: int, now_ns: int) -> None:
-        if buys:
-            size = state.quote_in / 10**self.quote_decimals / state.price
-        else:
-            size = state.base_in / 10**self.base_decimals
+        size = state.quote_in / self.quote_unit / state.price if buys else state.base_in / self.base_unit
         size *= self.volume_share
         if size > 0.0:
             self.trade(

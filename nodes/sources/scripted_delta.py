@@ -29,9 +29,13 @@ class ScriptedDelta(Node):
         times = [at for at, _ in self.steps]
         if times != sorted(times) or any(at < 0 for at in times):
             raise ValueError(f"steps of {self.id!r} must be in ascending order of time, from 0 s: {times}")
-        self.epoch, self.sequence = self.now_ns, 0
+        self.epoch = self.epoch or self.now_ns
         for index, (at_s, _) in enumerate(self.steps):
             self.after(at_s, self.step, index)
+
+    def resume(self) -> None:
+        # What was sent after the last checkpoint is not known: readers must see a new writer.
+        self.epoch, self.sequence = self.now_ns, 0
 
     def step(self, index: int) -> None:
         """Move to the level of step `index`."""

@@ -27,13 +27,17 @@ class UniswapV3History(Node):
     file: str = param(path=True, doc="Events of the pool, CSV or CSV.gz, in the order of the chain.")
     pool: str = param(doc="Name of the pool, as in ETH-USDC-5.")
     quote_is_token0: bool = param(doc="Whether the pool's token0 is the quote (USDC/WETH on Ethereum: true).")
-    base_decimals: int = param(18, minimum=0, maximum=36, doc="Decimals of the base token.")
-    quote_decimals: int = param(6, minimum=0, maximum=36, doc="Decimals of the quote token.")
-    protocol_fee_base: int = param(0, minimum=0, maximum=10, doc="0, or n: the protocol keeps 1/n of fees in base.")
-    protocol_fee_quote: int = param(0, minimum=0, maximum=10, doc="0, or n: the same for fees in quote.")
+    base_decimals: int = param(18, minimum=0, maximum=36, unit="1", doc="Decimals of the base token.")
+    quote_decimals: int = param(6, minimum=0, maximum=36, unit="1", doc="Decimals of the quote token.")
+    protocol_fee_base: int = param(
+        0, minimum=0, maximum=10, unit="1", doc="0, or n: the protocol keeps 1/n of fees in base."
+    )
+    protocol_fee_quote: int = param(0, minimum=0, maximum=10, unit="1", doc="0, or n: the same for fees in quote.")
     begin: str = param("", doc="First time to replay, as YYYY-MM-DD HH:MM:SS in UTC; empty for the file's first.")
     end: str = param("", doc="Time before which to end, in the same form; empty for the file's last.")
-    repeat: int = param(1, minimum=1, doc="Replay the file so many times, one after the other; for benchmarks.")
+    repeat: int = param(
+        1, minimum=1, unit="1", doc="Replay the file so many times, one after the other; for benchmarks."
+    )
 
     def history(self) -> Iterator[tuple[int, PoolState]]:
         """Yield (time, state) of each swap."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from decimal import Decimal
 from functools import cache
 from typing import get_args, get_origin
@@ -160,10 +159,3 @@ def test_it_starts_and_stops_without_input(name, spec, tmp_path, monkeypatch):
         assert isinstance(cause, PipelineError | OSError | ValueError), error
     host.call(node, "stop", ())
     host.call(node, "stop", ())
-
-
-def test_a_spec_is_not_shared_by_types():
-    specs = [entry.spec for entry in entries().values() if entry.spec]
-    ports = [id(port) for spec in specs for port in (spec.inputs | spec.outputs).values()]
-    assert len(ports) == len(set(ports))
-    assert all(dataclasses.is_dataclass(spec) for spec in specs)

@@ -11,9 +11,10 @@ from engine.topology.flat import scalar
 from engine.topology.load import load_topology
 from engine.topology.model import Topology
 from engine.topology.report import Report
-from engine.topology.yaml_tree import plain, read_tree
+from engine.topology.tree import plain
+from engine.topology.yaml_tree import read_tree
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 WORDS = [
     "topology", "params", "include", "nodes", "hubs", "processes", "feedback", "variants", "ports", "use", "in", "out",
@@ -23,14 +24,39 @@ WORDS = [
     "---", "\r\n", "\0", "\ufeff", "é", "\ud83d", "?", "|", ">", "%", "@",
 ]  # fmt: skip
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(WORDS) | st.text(max_size=8)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(WORDS)
+    | st.text(max_size=8)
+)
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=5), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=5), inner, max_size=5)
+    ),
     max_leaves=25,
 )
 plain_text = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30) | st.sampled_from(
-    ["ETH\nrisk: {max: 1}", "a: b", "- x", "{x: 1}", "true", "5", "# no", "'", '"', "${a}", "$${", "*x", "!!y z", " ", ""]
+    [
+        "ETH\nrisk: {max: 1}",
+        "a: b",
+        "- x",
+        "{x: 1}",
+        "true",
+        "5",
+        "# no",
+        "'",
+        '"',
+        "${a}",
+        "$${",
+        "*x",
+        "!!y z",
+        " ",
+        "",
+    ]
 )
 
 
@@ -74,7 +100,9 @@ def test_words_of_the_format_in_any_order(tmp_path, words):
 @quick
 @given(sections=st.dictionaries(st.sampled_from(WORDS[:9]), values, max_size=6))
 def test_sections_that_hold_anything(tmp_path, sections):
-    text = "topology: t\n" + "".join(f"{key}: {yaml_of(value)}\n" for key, value in sections.items() if key != "topology")
+    text = "topology: t\n" + "".join(
+        f"{key}: {yaml_of(value)}\n" for key, value in sections.items() if key != "topology"
+    )
     outcome(Project(tmp_path), text)
 
 

@@ -81,10 +81,13 @@ class SimulatedExchange(Node):
     trades_made: int = state(0, doc="Fills so far; the last trade id.")
     last_mid: float = state(0.0, doc="Mid of the last book that was a market, kept when books stop being one.")
 
+    market: Book | None = state(None, doc="The last book; none while it is crossed or empty.")
+    taken: dict[str, Taken] = state(
+        factory=lambda: {"buy": {}, "sell": {}}, doc="What we have taken from levels that still show it, by side."
+    )
+
     def start(self) -> None:
-        self.market: Book | None = None
-        self.taken: dict[str, Taken] = {"buy": {}, "sell": {}}
-        self.watching = bool(self.orders)
+        self.watching = bool(self.orders or self.taken["buy"] or self.taken["sell"])
         self.after(0.0, self.announce)
         if self.funding_rate_annual:
             interval_ns = round(self.funding_interval_s * NS_PER_S)

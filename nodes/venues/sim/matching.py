@@ -162,7 +162,7 @@ def fills_of_trade(
     """
     if not (0.0 < price < math.inf and 0.0 < size < math.inf):
         return []
-    orders = [order for order in orders if reaches(opposite(order.side), order.limit, price)]
+    orders = [order for order in orders if reaches(order.side, order.limit, price)]
     if not orders:
         return []
     budget = to_lot(to_decimal(size) * to_decimal(participation), lot_size)

@@ -159,6 +159,17 @@ def test_what_config_prints_loads_to_the_same(path, file):
     assert run("diff", str(path), str(again)).output == "no difference\n"
 
 
+def test_variants_are_not_what_runs(file):
+    file.write_text(file.read_text() + "params: {pace: {type: float, default: 60, unit: s}}\n")
+    file.write_text(file.read_text().replace("half_life_s: 5m", 'half_life_s: "${pace}"'))
+    file.write_text(file.read_text() + "variants: {slow: {set: {pace: 300}}}\n")
+    output = run("config", "greenhouse.yaml").output
+    assert "slow" not in output
+    (file.parent / "flat.yaml").write_text(output)
+    assert run("validate", "flat.yaml").exit_code == 0
+    assert "variants.slow" in run("diff", "greenhouse.yaml", "flat.yaml").output
+
+
 def test_config_json_is_the_same_data(file):
     data = json.loads(run("config", "--json", "greenhouse.yaml").output)
     assert yaml.safe_load(run("config", "greenhouse.yaml").output) == data

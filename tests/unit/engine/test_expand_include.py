@@ -1,5 +1,7 @@
 """Includes: prefixes, scopes, offered ports, changes from outside, and the limits of where files may be."""
 
+# ruff: noqa: E501  a refusal and its exact text stand on one line
+
 import os
 
 import pytest
@@ -106,7 +108,10 @@ def test_without_a_prefix_nodes_join_the_including_file(project):
 
 
 def test_includes_within_includes(project):
-    project.write("t.yaml", "topology: t\ninclude: [{file: outer.yaml, as: o, in: {i: src.x}}]\nnodes: {src: {use: a.b, in: {r: o.r}}}\n")
+    project.write(
+        "t.yaml",
+        "topology: t\ninclude: [{file: outer.yaml, as: o, in: {i: src.x}}]\nnodes: {src: {use: a.b, in: {r: o.r}}}\n",
+    )
     project.write(
         "outer.yaml",
         "ports: {in: {i: {to: n.i}}, out: {r: {to: n.r}}}\ninclude: [{file: sub/inner.yaml, as: n}]\n".replace(
@@ -114,11 +119,16 @@ def test_includes_within_includes(project):
         )
         + "nodes: {pre: {use: a.b}}\n",
     )
-    project.write("sub/inner.yaml", "ports: {in: {i: {to: leaf.i}}, out: {r: {to: leaf.r}}}\nnodes: {leaf: {use: a.b}}\n")
+    project.write(
+        "sub/inner.yaml", "ports: {in: {i: {to: leaf.i}}, out: {r: {to: leaf.r}}}\nnodes: {leaf: {use: a.b}}\n"
+    )
     topology = project.load()
     assert wires(topology) == ["o.pre.x -> o.n.leaf.i", "src.x -> o.n.leaf.i", "o.n.leaf.r -> src.r"]
     assert [wire.rank for wire in topology.wires] == [0, 1, 0]
-    assert [place.file.rpartition("/")[2] for place in topology.nodes["o.n.leaf"].origin.used] == ["t.yaml", "outer.yaml"]
+    assert [place.file.rpartition("/")[2] for place in topology.nodes["o.n.leaf"].origin.used] == [
+        "t.yaml",
+        "outer.yaml",
+    ]
 
 
 def test_an_included_file_sees_only_its_own_params(project):
@@ -162,7 +172,10 @@ def test_near_file_names(project):
 def test_a_template_that_offers_what_it_has_not(project):
     project.write("venues/v.yaml", VENUE.replace("quotes.book: Best", "quots.book: Best"))
     (problem,) = [one for one in project.problems() if "leads to" in one.message]
-    assert project.line(problem) == "venues/v.yaml:10:5 template-port-unknown: port 'quots.book' of the template leads to node 'quots', which is not there"
+    assert (
+        project.line(problem)
+        == "venues/v.yaml:10:5 template-port-unknown: port 'quots.book' of the template leads to node 'quots', which is not there"
+    )
     assert problem.fix == "did you mean 'quotes'? its nodes: quotes, orders"
 
 
@@ -238,7 +251,9 @@ class TestChanges:
     """A dotted id under an include's prefix changes a node that the include brings."""
 
     def test_in_the_including_file(self, project):
-        project.write("t.yaml", MAIN + "  binance.orders: {use: venues.sim.orders, params: {fee: 2}, in: {book: gate.book}}\n")
+        project.write(
+            "t.yaml", MAIN + "  binance.orders: {use: venues.sim.orders, params: {fee: 2}, in: {book: gate.book}}\n"
+        )
         topology = project.load()
         orders = topology.nodes["binance.orders"]
         assert orders.use == "venues.sim.orders"

@@ -1,5 +1,7 @@
 """Nodes, wires, hubs, processes, loops and variants: what each becomes, and what is refused where."""
 
+# ruff: noqa: E501  a refusal and its exact text stand on one line
+
 import pytest
 from support.loading import Project
 
@@ -103,7 +105,11 @@ nodes:
         assert topology.nodes["q_btc"].origin == Origin(Place(file, 3, 3), (Place(file, 3, 37),))
 
     def test_defaults_of_params_do_not_see_the_loop(self, project):
-        project.write("t.yaml", HEAD + "params: {p: {type: str, default: '${v}'}}\nnodes: {n: {use: x.y, for_each: {v: [a]}, params: {x: '${p}'}}}\n")
+        project.write(
+            "t.yaml",
+            HEAD
+            + "params: {p: {type: str, default: '${v}'}}\nnodes: {n: {use: x.y, for_each: {v: [a]}, params: {x: '${p}'}}}\n",
+        )
         assert project.lines() == ["t.yaml:2:34 unknown-reference: there is no 'v' to refer to"]
 
     @pytest.mark.parametrize(
@@ -126,8 +132,13 @@ nodes:
 
     def test_turns_are_bounded(self, project):
         names = ", ".join(f"a{i}" for i in range(40))
-        project.write("t.yaml", f"{HEAD}nodes: {{n: {{use: x.y, for_each: {{v: [{names}], w: [{names}]}}, as: '${{v}}_${{w}}'}}}}\n")
-        assert project.lines() == ["t.yaml:2:33 expansion-limit: node 'n' is repeated 1,600 times; at most 1,000 are possible"]
+        project.write(
+            "t.yaml",
+            f"{HEAD}nodes: {{n: {{use: x.y, for_each: {{v: [{names}], w: [{names}]}}, as: '${{v}}_${{w}}'}}}}\n",
+        )
+        assert project.lines() == [
+            "t.yaml:2:33 expansion-limit: node 'n' is repeated 1,600 times; at most 1,000 are possible"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +220,9 @@ variants:
 
 
 def test_many_mistakes_at_once(project):
-    project.write("t.yaml", HEAD + "nodes: {a: {use: 5, in: {i: b}}, b: {}}\nhubs: {m: 1}\nfeedback: [x]\nprocesses: {p: 1}\n")
+    project.write(
+        "t.yaml", HEAD + "nodes: {a: {use: 5, in: {i: b}}, b: {}}\nhubs: {m: 1}\nfeedback: [x]\nprocesses: {p: 1}\n"
+    )
     assert [line.split(" ")[1] for line in project.lines()] == [
         "wrong-kind:", "bad-port:", "missing-key:", "wrong-kind:", "bad-port:", "wrong-kind:"
     ]  # fmt: skip

@@ -1,5 +1,7 @@
 """Parameters and references: types, units, scopes, escapes, and what each refusal says."""
 
+# ruff: noqa: E501  a refusal and its exact text stand on one line
+
 import pytest
 from support.loading import Project
 
@@ -86,12 +88,19 @@ def test_secrets_stay_references(project):
 
 
 def test_places_tell_where_a_value_was_written_and_used(project):
-    path = project.write("t.yaml", "topology: t\nparams:\n  p: {type: int, default: 5}\nnodes:\n  n:\n    use: a.b\n    params:\n      x: ${p}\n      y: {k: [1, 22]}\n")
+    path = project.write(
+        "t.yaml",
+        "topology: t\nparams:\n  p: {type: int, default: 5}\nnodes:\n  n:\n    use: a.b\n    params:\n      x: ${p}\n      y: {k: [1, 22]}\n",
+    )
     params = project.load("p=6").nodes["n"].params
     assert params["x"].origin.place == Place("--set", 1, 3)
     assert params["x"].origin.used == (Place(str(path), 8, 10),)
     assert project.load().nodes["n"].params["x"].origin.place == Place(str(path), 3, 27)
-    assert params["y"].places == {"k": Place(str(path), 9, 14), "k.0": Place(str(path), 9, 15), "k.1": Place(str(path), 9, 18)}
+    assert params["y"].places == {
+        "k": Place(str(path), 9, 14),
+        "k.0": Place(str(path), 9, 15),
+        "k.1": Place(str(path), 9, 18),
+    }
 
 
 @pytest.mark.parametrize(
@@ -149,7 +158,9 @@ def test_did_you_mean(project):
 
 
 def test_a_value_from_outside_is_blamed_where_it_was_given(project):
-    path = project.write("t.yaml", one_node("  p: {type: int, enum: [100, 500], default: 100, unit: bip/100, doc: Pool fee.}"))
+    path = project.write(
+        "t.yaml", one_node("  p: {type: int, enum: [100, 500], default: 100, unit: bip/100, doc: Pool fee.}")
+    )
     (problem,) = project.problems("p=300")
     assert project.line(problem) == "--set:1:3 bad-param: param 'p' must be one of 100, 500, got 300"
     assert problem.notes == (("declared here", Place(str(path), 3, 3)),)
@@ -218,6 +229,4 @@ def test_long_chains_are_bounded(project):
     assert project.lines()[0].endswith("reference-depth: params refer to each other more than 64 deep")
     nested = "\n".join(f'  p{i}: {{type: list, default: ["${{p{i - 1}}}"]}}' for i in range(1, 200))
     project.write("t.yaml", one_node(f"  p0: {{type: list, default: [1]}}\n{nested}"))
-    assert {line.partition(" ")[2] for line in project.lines()} == {
-        "reference-depth: values are nested deeper than 64"
-    }
+    assert {line.partition(" ")[2] for line in project.lines()} == {"reference-depth: values are nested deeper than 64"}

@@ -1,5 +1,7 @@
 """Secrets: found in the declared order, filled in at start, shown nowhere."""
 
+# ruff: noqa: E501  a refusal and its exact text stand on one line
+
 import traceback
 
 import pytest
@@ -70,7 +72,9 @@ def test_lookup_order(tmp_path):
 
 def test_files_that_are_refused(tmp_path):
     path = tmp_path / "KEY"
-    with pytest.raises(SecretMissing, match=r"secret KEY is not set; looked for \$PIPELINE_SECRET_KEY, /run/secrets/KEY"):
+    with pytest.raises(
+        SecretMissing, match=r"secret KEY is not set; looked for \$PIPELINE_SECRET_KEY, /run/secrets/KEY"
+    ):
         find_secret("KEY", {}, tmp_path)
     path.write_text(CANARY)
     path.chmod(0o644)

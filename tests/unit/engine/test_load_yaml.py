@@ -7,7 +7,8 @@ from support.loading import Project, yaml_lines
 
 from engine.errors import Place
 from engine.topology.report import Report
-from engine.topology.yaml_tree import MAX_BYTES, Map, decode, plain, read_tree
+from engine.topology.tree import Map, plain
+from engine.topology.yaml_tree import MAX_BYTES, decode, read_tree
 
 
 def tree(text):
@@ -184,3 +185,9 @@ def test_a_bare_reference_in_brackets_is_explained():
     (problem,) = report.problems
     assert problem.message == "a list or mapping in brackets is not closed"
     assert problem.fix == 'inside {} or [] put quotes around a reference: "${name}"'
+
+
+def test_the_number_of_values_is_bounded():
+    started = time.perf_counter()
+    assert yaml_lines("[" + "1," * 400_000 + "]") == ["1:100002 yaml-size: the file holds more than 50,000 values"]
+    assert time.perf_counter() - started < 5

@@ -68,5 +68,5 @@ def test_seconds_and_bytes():
     assert units.seconds("10m") == 600.0
     assert units.byte_count("1KiB") == 1024
     assert units.byte_count(7.0) == 7
-    with pytest.raises(units.UnitError, match="needs a whole number of bytes, got 1.5"):
+    with pytest.raises(units.UnitError, match=r"needs a whole number of bytes, got 1\.5"):
         units.byte_count(1.5)

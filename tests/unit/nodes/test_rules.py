@@ -130,6 +130,15 @@ def test_another_quote_passes_with_a_conversion():
     assert codes(other_base) == ["pair-mismatch"]
 
 
+def test_an_order_is_not_converted():
+    builder = desk(market("ETH-USDC").node("rate", "sources.rate"), instrument="ETH-USDC")
+    builder.node("strict", "risk.strict_gate", instrument="ETH-USDT")
+    builder.wire("maker.order -> strict.order", "rate.rate -> strict.rate", "strict.approved -> desk.order")
+    (problem,) = [problem for problem in problems(builder) if problem.severity == "error"]
+    assert problem.code == "pair-mismatch"
+    assert "strict.order trades ETH-USDT" in problem.message
+
+
 def test_a_pair_is_followed_through_a_node_that_takes_it_over():
     builder = without(desk(instrument="BTC-USDT"), "market.book -> maker.book")
     builder.node("mirror", "hedgers.mirror").wire("market.book -> mirror.book", "mirror.out -> gate.order")

@@ -13,9 +13,11 @@ from click.testing import CliRunner
 from support.packages import only_packages
 
 from engine import catalogue
+from engine.topology import drafts, expand, params, sections, template, writers
 from engine.topology.report import Report
 from engine.topology.schema import topology_schema
-from engine.topology.yaml_tree import plain, read_tree
+from engine.topology.tree import plain
+from engine.topology.yaml_tree import read_tree
 from nodes.messages import Fill, LpPosition, LpState
 from nodes.rules import RULES
 from tools import generate
@@ -136,6 +138,33 @@ def test_everything_is_explained():
 
     walk(sample_schema(), "")
     assert bare == []
+
+
+def keys_of(schema) -> set[str]:
+    """Return the keys that a mapping may have, also where something else than a mapping is possible."""
+    for part in schema.get("anyOf", ()):
+        if "properties" in part:
+            return set(part["properties"])
+    return set(schema["properties"])
+
+
+def test_the_schema_has_the_keys_that_the_loader_reads():
+    schema = sample_schema()
+    top, shared = schema["properties"], schema["$defs"]
+    process = top["processes"]["additionalProperties"]
+    assert set(top) == set(expand.FILE_KEYS)
+    assert keys_of(shared["node"]) == set(drafts.NODE_KEYS)
+    assert keys_of(top["include"]["items"]) == set(expand.INCLUDE_KEYS)
+    assert keys_of(top["hubs"]["additionalProperties"]) == set(sections.HUB_KEYS)
+    assert keys_of(process) == set(sections.PROCESS_KEYS)
+    assert keys_of(shared["restart"]) == set(sections.RESTART_KEYS)
+    assert keys_of(top["variants"]["additionalProperties"]) == set(sections.VARIANT_KEYS)
+    assert keys_of(shared["wire"]) == set(writers.WRITER_KEYS)
+    assert keys_of(top["params"]["additionalProperties"]) == set(params.KEYS)
+    types = top["params"]["additionalProperties"]["anyOf"][0]["properties"]["type"]["enum"]
+    assert types == list(params.TYPES)
+    offered = top["ports"]["properties"]["in"]["additionalProperties"]
+    assert keys_of(offered) == set(template.PORT_KEYS)
 
 
 def position(**changes):

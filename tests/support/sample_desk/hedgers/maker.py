@@ -13,7 +13,7 @@ class Maker(Node):
     rate = In(Conversion, optional=True, doc="Turns the market's quote into ours.")
     fill = In(Fill, optional=True, doc="Our fills.")
     update = In(OrderUpdate, optional=True, doc="What became of orders.")
-    order = Out(OrderRequest, doc="Orders.")
+    order = Out(OrderRequest, doc="Orders.", tags={"pair": "instrument"})
 
     instrument: str = param("ETH-USDT-PERP", doc="What to trade.")
 
