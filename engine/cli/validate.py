@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,8 +133,8 @@ def _counted(count: int, word: str) -> str:
     return f"{count} {word}es" if word.endswith("s") else f"{count} {word}s"
 
 
-def _times(files: object) -> dict[Path, float]:
-    paths = [Path(file) for file in files]  # type: ignore[attr-defined]
+def _times(files: Iterable[str | Path]) -> dict[Path, float]:
+    paths = [Path(file) for file in files]
     return {path: path.stat().st_mtime if path.exists() else 0.0 for path in paths}
 
 

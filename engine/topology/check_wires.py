@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from engine.errors import Problem
 from engine.message import Message
@@ -215,7 +215,7 @@ def _hub_topics(graph: Graph) -> Iterator[Problem]:
             yield problem_at("hub-unread", message, wire, fix, severity="warning")
 
 
-def _listed(names: object, limit: int = 6) -> str:
-    words = [str(name) for name in names]  # type: ignore[attr-defined]
+def _listed(names: Iterable[str], limit: int = 6) -> str:
+    words = list(names)
     shown = ", ".join(words[:limit])
     return f"{shown}, ... ({len(words)} in all)" if len(words) > limit else shown or "none"

@@ -12,7 +12,7 @@ NO_ITEMS: tuple[Tree, ...] = ()
 
 
 class Fields:
-    """Reads values; `what` in each call is how an error names the value, as in `node 'pool': 'use'`."""
+    """Reads values; `what` in each call is how an error names the value, as in `node 'feed': 'use'`."""
 
     def __init__(self, report: Report) -> None:
         self.report = report

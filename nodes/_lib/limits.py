@@ -1,7 +1,8 @@
 """Pre-trade limits: pure functions, each of one rule.
 
 Each returns None when the order passes, otherwise (rule, detail) with the numbers compared. A number that is missing or
-not finite never passes. What counts over time is a record, so that a gate can declare it as state. The rules are those of SEC 15c3-5(c), RTS 6 Article 15 and the FIA's best practices (2024).
+not finite never passes. What counts over time is a record, so that a gate can declare it as state. The rules are those
+of SEC 15c3-5(c), RTS 6 Article 15 and the FIA's best practices (2024).
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class RangeModel(Node):
     )
     min_volatility: float = param(0.05, unit="1/sqrt(year)", exclusiveMinimum=0, doc="Least volatility to believe.")
     refresh_bps: float = param(20.0, unit="bps", minimum=0, doc="Move of the price that asks for a new range.")
-    refresh_exposure: float = param(0.05, unit="base", minimum=0, doc="Change of exposure that asks for one.")
+    refresh_exposure: float = param(0.25, unit="base", minimum=0, doc="Change of exposure that asks for one.")
     refresh_volatility: float = param(0.2, minimum=0, unit="1", doc="Relative change of volatility that does.")
 
     flow: float = kept(0.0, doc="Quote value paid in per L since the last range, contract units of L.")

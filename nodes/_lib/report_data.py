@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,9 @@ class Run:
     facts: dict[str, str]
     pnl_times: Times
     pnl: dict[str, Floats]
-    pnl_last: dict[str, str]
-    """The last row of `pnl` as it is written."""
+    pnl_first: dict[str, Any]
+    """The first row of `pnl` as it is written: the start, when every part is 0."""
+    pnl_last: dict[str, Any]
     currency: str
     marks: dict[str, Series]
     mark_sources: list[str]
@@ -74,10 +76,12 @@ class Run:
         """Whether LP and hedge were accounted for; without it there is execution only."""
         return len(self.pnl_times) > 1
 
-    def rate_of(self, currency: str) -> Series:
-        """Return the rate of a currency into the report currency; 1 where none was declared."""
-        found = self.rates.get((currency, self.currency))
-        return found or Series(np.array([0], dtype=np.int64), np.array([1.0]))
+    def rate_at(self, pair: str, time_ns: int) -> float:
+        """Return the rate of a pool's or instrument's quote into the report currency; 1 where none is declared."""
+        parts = pair.split("-")
+        series = self.rates.get((parts[1], self.currency)) if len(parts) > 1 else None
+        rate = float(series.at(np.array([time_ns], dtype=np.int64))[0]) if series else 1.0
+        return 1.0 if isnan(rate) else rate
 
     @property
     def mark(self) -> Series:
@@ -100,6 +104,7 @@ def read_run(path: Path) -> Run:
             facts={row["key"]: row["value"] for row in _rows(db, "meta")},
             pnl_times=_times(pnl),
             pnl={name: np.array([float(row[name]) for row in pnl]) for name in LEVELS},
+            pnl_first=pnl[0] if pnl else {},
             pnl_last=pnl[-1] if pnl else {},
             currency=pnl[-1]["currency"] if pnl else marks[-1]["currency"] if marks else "USD",
             marks=_by(marks, lambda row: row["asset"], "price"),

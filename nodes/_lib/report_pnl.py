@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nodes._lib.pnl import EXACT
-from nodes._lib.report_data import PARTS, Floats, Run, Series, Times
+from nodes._lib.report_data import PARTS, Floats, Run, Series
 
 DAY_S = 86_400
 HOUR_NS = 3_600 * 10**9
@@ -104,28 +104,17 @@ def _mean(values: Floats, weights: Floats) -> float:
 
 def attribution(run: Run) -> dict[str, Any]:
     """Return the parts with and without the hedge, their sums and what is left over, in exact decimals."""
-    last = {name: Decimal(run.pnl_last[name]) for name in (*PARTS, "equity", "start_equity", "unhedged", "rebalancing")}
-    first_unhedged = _first_unhedged(run)
     with localcontext(EXACT):
-        change = last["equity"] - last["start_equity"]
+        last = {name: Decimal(run.pnl_last[name]) for name in (*PARTS, "equity", "unhedged", "rebalancing")}
+        first = {name: Decimal(run.pnl_first[name]) for name in ("equity", "unhedged", "rebalancing", "carry")}
         parts = {name: last[name] for name in PARTS}
         alone = {name: last[name] for name in LP_PARTS}
-        # What changing rates did to the LP's own quote: it is in the portfolio that rebalances, and not in carry.
-        alone["basis"] = last["rebalancing"] - first_unhedged - last["carry"]
-        change_alone = last["unhedged"] - first_unhedged
+        # What changing rates did to the LP's own quote: the rebalancing portfolio has it, and it is not carry.
+        alone["basis"] = last["rebalancing"] - first["rebalancing"] - last["carry"] + first["carry"]
         return {
-            "with_hedge": _table(parts, change),
-            "without_hedge": _table(alone, change_alone),
+            "with_hedge": _table(parts, last["equity"] - first["equity"]),
+            "without_hedge": _table(alone, last["unhedged"] - first["unhedged"]),
         }
-
-
-def _first_unhedged(run: Run) -> Decimal:
-    # The first row is the start: all parts are 0 there, and the rebalancing portfolio is the LP itself.
-    with localcontext(EXACT):
-        last = {name: Decimal(run.pnl_last[name]) for name in ("unhedged", "rebalancing", *LP_PARTS)}
-        deposit = Decimal(repr(float(run.pnl["start_equity"][0] - run.pnl["unhedged"][0])))
-        start = Decimal(run.pnl_last["start_equity"]) - deposit
-        return start if abs(start - Decimal(repr(float(run.pnl["unhedged"][0])))) < Decimal("0.01") else last["unhedged"]
 
 
 def _table(parts: dict[str, Decimal], change: Decimal) -> dict[str, Any]:
@@ -141,3 +130,130 @@ def _table(parts: dict[str, Decimal], change: Decimal) -> dict[str, Any]:
 def money(value: Decimal | float) -> float:
     """Return an amount to a hundredth of a cent."""
     return round(float(value), 4) + 0.0
+
+
+# --- the interval -------------------------------------------------------------------------------------------------
+
+
+def interval(run: Run, taker_run: Run | None, assumptions: Assumptions) -> dict[str, Any]:
+    """Return PnL under every combination of stated assumptions, and what may be said of its sign."""
+    gas = [*assumptions.gas_gwei] if assumptions.run_gas_gwei > 0 and assumptions.gas_gwei else [None]
+    outcomes: list[dict[str, Any]] = []
+    values: list[float] = []
+    for execution, gwei, reference in product(_executions(run), gas, REFERENCES):
+        source, shift = run, 0.0
+        if execution == "taker":
+            source, shift = (taker_run, 0.0) if taker_run else (run, repriced_as_taker(run, assumptions))
+        factor = gwei / assumptions.run_gas_gwei if gwei is not None else 1.0
+        pnl = change_under(source, reference) + shift + float(source.pnl["gas"][-1]) * (factor - 1)
+        values.append(money(pnl))
+        outcomes.append({"execution": execution, "gas_gwei": gwei, "reference": reference, "pnl": values[-1]})
+    low, high = min(values), max(values)
+    base = money(float(run.pnl["equity"][-1] - run.pnl["equity"][0]))
+    sampling = sampling_error(run)
+    return {
+        "as_run": base,
+        "low": low,
+        "high": high,
+        "sampling_error": None if sampling is None else money(sampling),
+        "taker_from": "variant run" if taker_run else "each maker fill priced as crossing the spread",
+        "outcomes": outcomes,
+        "verdict": verdict(low, high, base, sampling, run.currency),
+    }
+
+
+def _executions(run: Run) -> list[str]:
+    return ["as run", "taker"] if any(fill["liquidity"] == "maker" for fill in run.fills) else ["as run"]
+
+
+def verdict(low: float, high: float, as_run: float, sampling: float | None, currency: str) -> str:
+    """Say what the interval shows about the sign of PnL, and nothing more."""
+    span = f"{low:+,.2f} to {high:+,.2f} {currency}"
+    if low <= 0 <= high:
+        return f"PnL over the stated assumptions is {span}: not distinguishable from zero."
+    sign = "positive" if low > 0 else "negative"
+    text = f"PnL is {sign} under every stated assumption: {span}."
+    if sampling is not None and abs(as_run) < 2 * sampling:
+        text += (
+            f" It is within two standard errors ({2 * sampling:,.2f} {currency}, from hourly changes) of zero, so a "
+            "period as long as this one does not tell it from chance."
+        )
+    return text
+
+
+def sampling_error(run: Run) -> float | None:
+    """Return the standard error of total PnL from the spread of its hourly changes; None below 12 hours."""
+    hours = np.arange(run.pnl_times[0], run.pnl_times[-1] + 1, HOUR_NS, dtype=np.int64)
+    if len(hours) < 13:
+        return None
+    changes = np.diff(Series(run.pnl_times, run.pnl["equity"]).at(hours))
+    return float(np.std(changes, ddof=1)) * sqrt(len(changes))
+
+
+def change_under(run: Run, reference: str) -> float:
+    """Return the change of equity when the base is valued at another reference price (see REFERENCES)."""
+    return _equity_under(run, reference, -1) - _equity_under(run, reference, 0)
+
+
+def _equity_under(run: Run, reference: str, place: int) -> float:
+    equity, unhedged, mark = (float(run.pnl[name][place]) for name in ("equity", "unhedged", "mark"))
+    base = float(run.pnl["lp_base"][place])
+    if reference == "venue mid × declared rate":
+        return equity
+    at = int(run.pnl_times[place])
+    pool_rate = run.rate_at(run.pool, at)
+    if reference == "pool price":
+        price = float(Series(run.lp_times, run.lp["price"]).at(run.pnl_times[[place]])[0])
+        return equity + base * (price * pool_rate - mark)
+    venue_rate = run.rate_at(run.fills[0]["instrument"], at) if run.fills else pool_rate
+    return base * mark / venue_rate + (unhedged - base * mark) / pool_rate + (equity - unhedged) / venue_rate
+
+
+def repriced_as_taker(run: Run, assumptions: Assumptions) -> float:
+    """Return what PnL changes by when each maker fill had crossed the spread when its order was decided on.
+
+    It then pays the order's reference price (the mid that the decision saw) ± half the spread, and the taker fee.
+    """
+    asked = {order["client_order_id"]: order for order in run.orders if order["action"] == "place"}
+    total = 0.0
+    for fill in run.fills:
+        order = asked.get(fill["client_order_id"])
+        if fill["liquidity"] != "maker" or order is None or not order["reference_price"]:
+            continue
+        sign = 1.0 if fill["side"] == "buy" else -1.0
+        price, size = float(fill["price"]), float(fill["size"])
+        crossed = order["reference_price"] * (1 + sign * assumptions.half_spread_bps / 10_000)
+        fee = crossed * size * assumptions.taker_fee_bps / 10_000
+        rate = run.rate_at(fill["instrument"], fill["event_time_ns"])
+        total += (-sign * size * (crossed - price) - (fee - float(fill["fee"]))) * rate
+    return total
+
+
+def alternatives(run: Run) -> list[dict[str, Any]]:
+    """Return what other portfolios of the same start became: change, volatility per step, deepest fall."""
+    step_ns = _step_ns(run)
+    grid = np.arange(run.pnl_times[0], run.pnl_times[-1] + 1, step_ns, dtype=np.int64)
+    result = []
+    for name, values in equity_curves(run).items():
+        changes = np.diff(Series(run.pnl_times, values).at(grid))
+        result.append(
+            {
+                "name": name,
+                "change": money(values[-1]),
+                "volatility_per_step": money(float(np.std(changes))) if len(changes) else 0.0,
+                "max_drawdown": money(np.max(drawdown(values))),
+            }
+        )
+    return result
+
+
+def equity_curves(run: Run) -> dict[str, Floats]:
+    """Return the change of equity since the start of each portfolio."""
+    columns = {
+        "hedged LP": "equity",
+        "unhedged LP": "unhedged",
+        "rebalancing": "rebalancing",
+        "holding": "holding",
+    }
+    curves = {name: run.pnl[column] - run.pnl[column][0] for name, column in columns.items()}
+    return curves | {"cash": np.zeros(len(run.pnl_times))}

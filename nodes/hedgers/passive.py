@@ -102,7 +102,9 @@ class PassiveHedger(Node):
     style: Literal["maker", "taker", "maker_then_taker"] = param(
         "maker", doc="Rest passively; take at the touch; or rest, and take once outside `cross_band_base`."
     )
-    cross_band_base: float = param(0.0, unit="base", minimum=0, doc="Wider band of `maker_then_taker`; 0: 4 × the band.")
+    cross_band_base: float = param(
+        0.0, unit="base", minimum=0, doc="Wider band of `maker_then_taker`; 0: 4 × band_base."
+    )
     collar_bps: float = param(10.0, unit="bps", minimum=0, doc="How far beyond the touch a taking order may go.")
     offset_ticks: int = param(0, unit="ticks", minimum=-1, doc="Distance behind the best; 0 joins, -1 improves by one.")
     reprice_ticks: int = param(2, unit="ticks", minimum=0, doc="The order is replaced when off by more than this.")

@@ -30,20 +30,23 @@ class ExpressionModel(Node):
 
     stale_actions = {"withhold": "send nothing until the input speaks again"}  # noqa: RUF012
 
-    expression: str = param(doc="Arithmetic over fields of a, b, c and d; see docs/expressions.md.")
+    expression: str = param(doc="Arithmetic over fields of the inputs, as in a.price; see docs/expressions.md.")
     name: str = param("", doc="Name that the result carries.")
 
     withheld: int = state(0, doc="Results that were not finite, and therefore not sent.")
+    values: list[float | None] = state(factory=list, doc="Last value of each field that is read; none while unknown.")
+    unfit: set[int] = state(factory=set, doc="Places among the values of those that are there, but not finite.")
+    event_time_ns: int = state(0, doc="Latest event time of the inputs.")
 
     def start(self) -> None:
         self.formula = parse_expression(self.expression, dict.fromkeys(INPUTS))
-        self.values: list[float | None] = [None] * len(self.formula.variables)
+        if len(self.values) != len(self.formula.variables):
+            self.values = [None] * len(self.formula.variables)
         self.reads: dict[str, list[tuple[int, str]]] = {input: [] for input in INPUTS}
         for index, variable in enumerate(self.formula.variables):
             input, _, field = variable.partition(".")
             self.reads[input].append((index, field))
         self.seen: dict[str, type[Message]] = {}
-        self.event_time_ns = 0
 
     def on_a(self, message: Message) -> None:
         self.take("a", message)
@@ -60,6 +63,7 @@ class ExpressionModel(Node):
     def input_stale(self, name: str, action: str) -> None:
         for index, _ in self.reads[name]:
             self.values[index] = None
+            self.unfit.discard(index)
 
     def take(self, input: str, message: Message) -> None:
         """Keep what the expression reads of an input, and send the result if it can be computed."""
@@ -69,13 +73,16 @@ class ExpressionModel(Node):
             check_fields(self.expression, input, type(message))
             self.seen[input] = type(message)
         for index, field in self.reads[input]:
-            self.values[index] = as_number(getattr(message, field), f"{input}.{field}")
+            number = as_number(getattr(message, field), f"{input}.{field}")
+            fits = math.isfinite(number)
+            self.values[index] = number if fits else None
+            (self.unfit.discard if fits else self.unfit.add)(index)
         self.event_time_ns = max(self.event_time_ns, getattr(message, "event_time_ns", self.now_ns))
         values = [value for value in self.values if value is not None]
-        if len(values) < len(self.values):
+        if len(values) + len(self.unfit) < len(self.values):
             return
         # An input that is no finite number must not become a finite result, as in min(a.price, 1).
-        result = self.formula(*values) if all(map(math.isfinite, values)) else math.nan
+        result = math.nan if self.unfit else self.formula(*values)
         if math.isfinite(result):
             self.value(event_time_ns=self.event_time_ns, value=result, name=self.name)
         else:

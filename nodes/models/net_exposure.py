@@ -76,7 +76,7 @@ class NetExposureModel(Node):
         self.known_sources = frozenset(self.sources)
         if self.sent_ns == NEVER_NS:
             self.missing = self._all()
-        self.lp_base = sum(self.levels[key][2] for key in sorted(self.levels))
+        self.lp_base = sum((self.levels[key][2] for key in sorted(self.levels)), 0.0)
         self.venue_base = float(sum((venue.total() for venue in self.venues.values()), Decimal(0)))
         self.repeat_ns = round(self.repeat_s * NS_PER_S)
 

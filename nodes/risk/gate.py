@@ -31,9 +31,9 @@ class RiskGate(Node):
     open and unknown orders of the same side, fills not yet in the exposure, and this order. An order that lets |net|
     fall even then passes beyond the limit.
 
-    Two latches hold for the rest of the run, a restart of the process included. Too many orders of one side within a window, or more fills of one side than LP
-    exposure explains, block every order. A halt (by the stale action, or `armed: false`) lets through only cancels and
-    orders that reduce |net|.
+    Two latches hold for the rest of the run, a restart of the process included. Too many orders of one side within a
+    window, or more fills of one side than LP exposure explains, block every order. A halt (by the stale action, or
+    `armed: false`) lets through only cancels and orders that reduce |net|.
     """
 
     order = In(OrderRequest, many=True, doc="Requests to judge.", tags={"pair": "instrument"})
@@ -58,11 +58,13 @@ class RiskGate(Node):
     max_order_size: Decimal = param(unit="base", exclusiveMinimum=0, doc="Largest order.")
     max_order_value: Decimal = param(unit="quote", exclusiveMinimum=0, doc="Largest price × size.")
     max_net_base: float = param(unit="base", exclusiveMinimum=0, doc="Largest worst-case |net exposure|.")
-    max_open_orders: int = param(10, minimum=1, doc="Most orders open or of unknown state.")
+    max_open_orders: int = param(10, minimum=1, unit="1", doc="Most orders open or of unknown state.")
     messages_per_s: float = param(10.0, unit="1/s", exclusiveMinimum=0, doc="Sustained rate of requests.")
-    message_burst: float = param(20.0, minimum=1, doc="Requests that may come at once.")
-    cancel_reserve: float = param(5.0, minimum=0, doc="Part of the burst that is kept for cancels.")
-    max_repeats: int = param(300, minimum=0, doc="Orders of one side in a window that latch the gate; 0: no limit.")
+    message_burst: float = param(20.0, minimum=1, unit="1", doc="Requests that may come at once.")
+    cancel_reserve: float = param(5.0, minimum=0, unit="1", doc="Part of the burst that is kept for cancels.")
+    max_repeats: int = param(
+        300, minimum=0, unit="1", doc="Orders of one side in a window that latch the gate; 0: no limit."
+    )
     repeat_window_s: float = param(
         60.0, unit="s", exclusiveMinimum=0, doc="Window of that count, and of fills on one side."
     )

@@ -7,7 +7,8 @@ from itertools import count, pairwise
 
 from engine import NS_PER_S, Message, Node, Out, param
 from nodes._lib.book_model import BookShape, bar_path, path_volumes, read_book_model
-from nodes._lib.history import read_bars, time_ns
+from nodes._lib.history import read_bars
+from nodes._lib.replay_span import bounds_ns, last_replayed_ns
 from nodes.messages import Bar, Book, Trade, pack_levels
 
 
@@ -41,8 +42,7 @@ class BarMarket(Node):
         model = read_book_model(self.model)
         self._tick = self.tick_size or model.tick
         self._shape = BookShape(model, self._tick)
-        begin_ns = time_ns(self.begin) if self.begin else 0
-        end_ns = time_ns(self.end) if self.end else None
+        begin_ns, end_ns = bounds_ns(self.begin, self.end)
         shift_ns = 0
         for turn in count(1):
             first: Bar | None = None
@@ -55,6 +55,10 @@ class BarMarket(Node):
             if turn == self.repeat or first is None:
                 return
             shift_ns += last_end_ns - first.start_time_ns
+
+    def history_end_ns(self) -> int:
+        """Return about when the replay ends."""
+        return last_replayed_ns([self.file], 0, self.begin, self.end, self.repeat)
 
     def _of_bar(self, bar: Bar, shift_ns: int, opens: bool) -> Iterator[tuple[int, Message]]:
         """Yield what a bar sends; its open only where it is not the close of the bar before."""

@@ -37,8 +37,8 @@ class PoolMarket(Node):
     volume_share: float = param(
         1.0, unit="fraction", minimum=0, doc="Size of a trade as a part of what the pool traded on that side."
     )
-    base_decimals: int = param(18, minimum=0, doc="Decimals of the pool's base token.")
-    quote_decimals: int = param(6, minimum=0, doc="Decimals of the pool's quote token.")
+    base_decimals: int = param(18, minimum=0, unit="1", doc="Decimals of the pool's base token.")
+    quote_decimals: int = param(6, minimum=0, unit="1", doc="Decimals of the pool's quote token.")
 
     price: float = kept(0.0, doc="The pool's last price; 0 before the first.")
 

@@ -18,7 +18,7 @@ class ScriptedDelta(Node):
     )
     source: str = param("script:step:none", doc="Name of the LP source.")
     pool: str = param("script", doc="Name of the pool.")
-    base_decimals: int = param(18, minimum=0, doc="Decimals of the base token.")
+    base_decimals: int = param(18, minimum=0, unit="1", doc="Decimals of the base token.")
     period_s: float = param(10.0, unit="s", exclusiveMinimum=0, doc="The level is repeated after this time.")
 
     level: float = state(0.0, doc="The level that holds now, base.")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import count
 
 from engine import NS_PER_S, Node, Out, param
-from nodes._lib.history import time_ns
 from nodes._lib.pool_history import PoolEvent, read_pool_events
 from nodes._lib.pool_position import price_of_sqrt
+from nodes._lib.replay_span import bounds_ns, last_replayed_ns
 from nodes._lib.ticks import Orientation
 from nodes.messages import PoolState
 
@@ -56,9 +56,12 @@ class UniswapV3History(Node):
             shift_ns += last.event_time_ns - first.event_time_ns + REPEAT_GAP_NS
             shift_blocks += last.block - first.block + 1
 
+    def history_end_ns(self) -> int:
+        """Return about when the replay ends."""
+        return last_replayed_ns([self.file], 1, self.begin, self.end, self.repeat)
+
     def _swaps(self) -> Iterator[PoolEvent]:
-        begin_ns = time_ns(self.begin) if self.begin else 0
-        end_ns = time_ns(self.end) if self.end else None
+        begin_ns, end_ns = bounds_ns(self.begin, self.end)
         for event in read_pool_events(self.file):
             if end_ns is not None and event.event_time_ns >= end_ns:
                 return

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 from engine import NS_PER_S, Node, Out, param
-from nodes._lib.history import time_ns
 from nodes._lib.pool_history import PoolMinute, read_pool_minutes
 from nodes._lib.pool_position import sqrt_ratio_at_tick
+from nodes._lib.replay_span import bounds_ns, last_replayed_ns
 from nodes._lib.ticks import Orientation
 from nodes.messages import PoolState
 
@@ -54,9 +54,12 @@ class UniswapV3Minutes(Node):
                 return
             shift_ns += last_ns - first_ns + MINUTE_NS
 
+    def history_end_ns(self) -> int:
+        """Return about when the replay ends."""
+        return last_replayed_ns(self.files, 0, self.begin, self.end, self.repeat)
+
     def _minutes(self) -> Iterator[PoolMinute]:
-        begin_ns = time_ns(self.begin) if self.begin else 0
-        end_ns = time_ns(self.end) if self.end else None
+        begin_ns, end_ns = bounds_ns(self.begin, self.end)
         for minute in read_pool_minutes(self.files):
             if end_ns is not None and minute.event_time_ns > end_ns:
                 return

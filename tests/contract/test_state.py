@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,15 +20,18 @@ from engine.run.host import Host
 from engine.run.journal import Journal
 from engine.run.recording import Row, read_recording
 from engine.run.replay import ReplayHost, feed
+from engine.testing import run_node
 from engine.topology.load import load_topology
 from engine.topology.plan import Plan, make_plan
 from engine.wire.codec import decode_state, encode_state, encoder
+from nodes.messages import Book
+from nodes.models.expression import ExpressionModel
 
 BACKTESTS = Path(__file__).parents[2] / "topologies" / "backtest"
 SPANS = {
     "asymmetric_lp": ("pool.end=2024-01-05 03:00:00", "binance.quotes.end=2024-01-05 03:00:00"),
     "polygon_days": ("pool.end=2023-08-13 08:00:00",),
-    "venue_capture": (),
+    "venue_capture": ("quotes.best_prices=false", "quotes.depth_levels=2"),
 }
 CUTS = (0.21, 0.5, 0.83)
 
@@ -172,3 +176,19 @@ def test_state_is_encodable_at_any_time(recorded: Recorded) -> None:
             fields = {name: getattr(node, name) for name in node.spec.state}
             types = {name: field.type for name, field in node.spec.state.items()}
             assert decode_state(encode_state(fields), types) == fields, node.id
+
+
+def test_an_expression_goes_on_with_what_its_inputs_said(tmp_path: Path) -> None:
+    def book(number: float) -> Book:
+        return Book("ETH-USDT", 1, 1, number, 1.0, number + 1.0, 1.0)
+
+    nodes = [run_node(ExpressionModel, expression="a.bid_price / b.bid_price") for _ in range(2)]
+    nodes[0].on_a(book(math.inf))
+    nodes[0].on_b(book(2.0))
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(nodes[0].host, {})
+        journal.restore(nodes[1].host)
+    assert nodes[1].node.withheld == 1
+    for node in nodes:
+        assert node.on_b(book(4.0)) == []
+        assert [message.value for _, message in node.on_a(book(10.0))] == [2.5]

@@ -214,7 +214,7 @@ class Gating(RuleBasedStateMachine):
         self._show_exposure()
 
 
-Hedging.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
-Gating.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+Hedging.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
+Gating.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
 TestHedging = Hedging.TestCase
 TestGating = Gating.TestCase

@@ -186,7 +186,7 @@ def layers_of(ids: Iterable[str], wires: Iterable[tuple[PortRef, PortRef]]) -> d
 
 
 def policy_words(policy: Policy, port: In | None) -> str:
-    """Return a wire's policy in words, the port's defaults filled in: `conflate by pool, stale after 30 s: hold`."""
+    """Return a wire's policy in words, the port's defaults filled in: `conflate by sensor, stale after 30 s: hold`."""
     kind = policy.kind or (port.policy if port else None)
     default = port if port and kind == port.policy else None
     words: list[str] = [kind] if kind else []

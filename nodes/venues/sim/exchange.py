@@ -132,10 +132,10 @@ class SimulatedExchange(Node):
     def _match_book(self, book: Book) -> None:
         if not is_market(book) or not self._concerns(book):
             return
-        for side in ("buy", "sell"):
-            against = levels_of(book, opposite(side))
+        levels = {side: levels_of(book, side) for side in ("buy", "sell")}
+        for side, own_side in levels.items():
+            against = levels[opposite(side)]
             taken = self.taken[side] = still_taken(self.taken[side], against)
-            own_side = levels_of(book, side)
             for order in by_priority(self.orders.values(), side):
                 limit = order.limit
                 order.queue_ahead = queue_after_book(order.queue_ahead, own_side, side, limit)

@@ -11,6 +11,8 @@ import pytest
 from support.desk import Desk
 from support.markets import book, inventory, trade
 
+from engine.wire.codec import decode_state, encode_state
+
 
 def run(seconds: int = 600, step_base: float = 5.0, seed: int = 3, **settings: Any) -> Desk:
     """A book every 0.5 s that walks by ticks, a trade at a touch every second, and a step of LP inventory at 10 s."""
@@ -94,6 +96,15 @@ def test_a_gate_that_blocks_does_not_jam_the_hedger():
     blocked = desk.sent("gate.verdict")
     assert {verdict.rule for verdict in blocked} == {"order_size"}
     assert 5 < len(blocked) < 25  # the wait grows: no storm of requests
+
+
+@pytest.mark.parametrize("style", ["maker", "taker"])
+def test_the_state_of_every_node_survives_the_codec(style):
+    desk = run(25, hedger={"style": style})
+    for node in desk.host.nodes.values():
+        fields = {name: getattr(node, name) for name in node.spec.state}
+        types = {name: field.type for name, field in node.spec.state.items()}
+        assert decode_state(encode_state(fields), types) == fields
 
 
 def test_stop_leaves_no_open_order():

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from support.markets import PERP, book, exposure, update
 
+from engine.clock import Clock
 from engine.errors import NodeFailed
+from engine.run.host import Host
 from engine.testing import NodeUnderTest, run_node
 from nodes._lib.exposure_gamma import ExposureGamma
 from nodes._lib.hedging import hedge_band
-from nodes.hedgers.passive import PassiveHedger, crossing_ticks, passive_ticks
+from nodes.hedgers.passive import LiveOrder, PassiveHedger, crossing_ticks, passive_ticks
 from nodes.messages import GateVerdict
 
 SETTINGS = {"instrument": PERP, "tick_size": "0.1", "lot_size": "0.01", "max_order_size": 3, "band_base": 1}
@@ -200,6 +202,27 @@ def test_after_a_fill_it_waits_until_the_exposure_contains_it():
     assert node.on_book(book()) == []
     assert node.on_exposure(exposure(5.1)) == []  # only the LP moved
     assert only(node.on_exposure(exposure(2.1, venue=-3.0))).size == Decimal("1.10")
+
+
+def test_an_undefined_exposure_does_not_stand_for_the_fill():
+    node = hedger(min_interval_s=0)
+    node.on_exposure(exposure(5.0, venue=-4.0))
+    node.on_update(update("node-1", "filled", size="3", filled="3"))
+    node.on_exposure(exposure(None, venue=0.0))
+    assert node.on_exposure(exposure(5.0, venue=-4.0)) == []
+    assert only(node.on_exposure(exposure(2.0, venue=-7.0))).size == Decimal("1.00")
+
+
+def test_after_a_restart_in_a_world_that_went_on_it_asks_after_the_order_that_it_had():
+    host = Host(Clock(0))
+    node = host.add("node", PassiveHedger, {**SETTINGS, "tick_size": Decimal("0.1"), "lot_size": Decimal("0.01")})
+    node.max_order_size = Decimal(3)
+    node.live, node.orders_sent = LiveOrder("node-7", "sell", 20001, 100, acknowledged=True), 7
+    sent = []
+    host.tap(("node", "order"), sent.append)
+    host.start_restored()
+    host.resume()
+    assert [(order.action, order.client_order_id) for order in sent] == [("cancel", "node-7")]
 
 
 def test_a_partial_fill_leaves_the_rest_working():

@@ -107,3 +107,11 @@ def test_a_file_that_cannot_be_true_is_refused_with_its_line(tmp_path):
     bad.write_text(f"{header}\n{first.rpartition(',')[0]},-5\n")
     with pytest.raises(BadData, match=r"bad\.csv:2"):
         list(run_node(UniswapV3Minutes, files=[str(bad)], pool="X", quote_is_token0=True).node.history())
+
+
+def test_a_history_knows_about_when_it_ends():
+    node = run_node(UniswapV3Minutes, files=[str(path) for path in MINUTES], pool="X", quote_is_token0=True).node
+    last = minutes()[-1].event_time_ns
+    assert 0 <= last - node.history_end_ns() <= 60 * 10**9
+    node = run_node(UniswapV3History, file=str(MORNING), pool="X", quote_is_token0=True).node
+    assert node.history_end_ns() == events()[-1].event_time_ns

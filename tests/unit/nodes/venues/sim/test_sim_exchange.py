@@ -9,6 +9,7 @@ import pytest
 from support.markets import PERP, book, cancel, place, trade
 
 from engine.testing import NodeUnderTest, run_node
+from engine.wire.codec import decode_state, encode_state
 from nodes.venues.sim.exchange import SimulatedExchange
 
 
@@ -184,6 +185,26 @@ def test_funding_starts_at_the_next_multiple_after_the_start():
     node.on_order(place("a", "buy", "2000.1", "3", post_only=False))
     assert of(node.at(28_799), "position") == []
     assert len(of(node.at(28_800), "position")) == 1
+
+
+def test_without_a_market_nothing_fills_and_funding_uses_the_last_mid():
+    node = venue(funding_rate_annual=0.1095)
+    node.on_book(book(bid=1999.9, ask=2000.1, ask_size=5))
+    node.on_order(place("a", "buy", "2000.1", "3", post_only=False))
+    node.on_order(place("b", "sell", "2000.2", "1"))
+    assert node.on_book(book(bid=2001, ask=2000)) == []
+    (paid,) = of(node.at(28_800), "position")
+    assert paid.funding == Decimal("-0.6")
+
+
+def test_its_state_survives_the_codec():
+    node = venue()
+    node.on_book(book())
+    node.on_order(place("a", "buy", "2000", "1"))
+    node.on_trade(trade(1999.0, 0.4, "sell"))
+    fields = {name: getattr(node.node, name) for name in SimulatedExchange.spec.state}
+    types = {name: spec.type for name, spec in SimulatedExchange.spec.state.items()}
+    assert decode_state(encode_state(fields), types) == fields
 
 
 def test_stop_cancels_what_is_open_and_on_its_way():
