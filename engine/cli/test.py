@@ -41,8 +41,10 @@ def command(paths: tuple[Path, ...], word: str, as_json: bool) -> int:
     from engine.topology.render_problems import render
 
     files = [found for path in (paths or (Path("topologies"),)) for found in _test_files(path)]
-    outcomes = [outcome for file in files for outcome in run_tests(file) if word in outcome.name]
+    outcomes = [outcome for file in files for outcome in run_tests(file, word)]
     if not outcomes:
+        if word and files:
+            raise UsageError(f"no test has {word!r} in its name")
         raise UsageError("no test found: a test file is called NAME.test.yaml and lies beside NAME.yaml")
     failed = [outcome for outcome in outcomes if not outcome.passed]
     if as_json:

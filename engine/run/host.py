@@ -290,12 +290,13 @@ class Host:
     # --- running ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start every node in order, delivering after each what it sends."""
+        """Start every node in order, then deliver what they have sent: nothing reaches a node that has not started."""
         for watch in self.watches:
             watch.last_ns = self.clock.now_ns
             self.push(watch, self.clock.now_ns + watch.after_ns)
         for node in self.nodes.values():
-            self.call(node, "start", ())
+            self.handle(node, "start", ())
+        self.deliver()
 
     def start_restored(self) -> None:
         """Start nodes that have got their state back; what they send and schedule in `start` is dropped.
@@ -340,6 +341,13 @@ class Host:
         self, node: Node, handler: str, arguments: tuple[Any, ...], cause: Port = OUTSIDE, cause_number: int = 0
     ) -> None:
         """Call one method of a node as an event of its own, then deliver all that follows from it."""
+        self.handle(node, handler, arguments, cause, cause_number)
+        self.deliver()
+
+    def handle(
+        self, node: Node, handler: str, arguments: tuple[Any, ...], cause: Port = OUTSIDE, cause_number: int = 0
+    ) -> None:
+        """Call one method of a node as an event of its own; what it sends waits in the outbox."""
         if node.id in self.failed:
             return
         self.port = port = self.called[node.id]
@@ -350,7 +358,6 @@ class Host:
         except Exception as error:
             del self.outbox[mark:]
             raise self._failure(error, node, handler) from error
-        self.deliver()
 
     def deliver(self) -> None:
         """Deliver the outbox until nothing is left in it."""

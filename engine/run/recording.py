@@ -191,14 +191,14 @@ class RecordingHost(Host):
 
         return read
 
-    def call(
+    def handle(
         self, node: Node, handler: str, arguments: tuple[Any, ...], cause: Port = OUTSIDE, cause_number: int = 0
     ) -> None:
         if node.id not in self.failed and self.recorded(node.id):
             port = self.called[node.id]
             origin = (self._names[port], port.sent + 1, self._names[cause], cause_number)
             self.recorder.add((self.clock.now_ns, "call", node.id, handler, *origin, encode_arguments(arguments)))
-        super().call(node, handler, arguments, cause, cause_number)
+        super().handle(node, handler, arguments, cause, cause_number)
 
     def recovered(self, node: Node, input: str) -> None:
         if self.recorded(node.id):

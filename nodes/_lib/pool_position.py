@@ -93,8 +93,17 @@ class Position(msgspec.Struct):
     """Token1 that it holds at and above its upper end."""
     lower_price: float
     upper_price: float
+    amount0: int = 0
+    """Token0 that burning returns at the price to which it was moved last."""
+    amount1: int = 0
     fees0: int = 0
     fees1: int = 0
+
+    def move_to(self, sqrt_price_x96: int) -> tuple[int, int]:
+        """Take over a new price; return what (token0, token1) the position has gained, negative for the one given."""
+        before0, before1 = self.amount0, self.amount1
+        self.amount0, self.amount1 = self.amounts(sqrt_price_x96)
+        return self.amount0 - before0, self.amount1 - before1
 
     def amounts(self, sqrt_price_x96: int) -> tuple[int, int]:
         """Return (token0, token1) that burning all of it returns at this price, without fees."""
@@ -114,23 +123,6 @@ class Position(msgspec.Struct):
         at = min(max(sqrt_price_x96, low), high)
         return amount0_between(at, high, self.liquidity, True), amount1_between(low, at, self.liquidity, True)
 
-    def fee_on_path(self, before: int, after: int, fee: int) -> int:
-        """Return the fee that its liquidity is paid by one swap from `before` to `after` (square-root prices X96).
-
-        In the input token: token0 when the price falls, token1 when it rises. It follows from the way travelled inside
-        the range alone, whatever the liquidity of others on that way: input = L Δ(1/√P) or L Δ√P, and
-        fee = input × fee/(1 − fee).
-        """
-        if after < before:
-            low, high = max(after, self.lower_sqrt), min(before, self.upper_sqrt)
-            if high <= low:
-                return 0
-            return (self.liquidity << 96) * (high - low) // high // low * fee // (FEE_UNIT - fee)
-        low, high = max(before, self.lower_sqrt), min(after, self.upper_sqrt)
-        if high <= low:
-            return 0
-        return (self.liquidity * (high - low) >> 96) * fee // (FEE_UNIT - fee)
-
     def share_of_bar(self, price_low: float, price_high: float) -> float:
         """Return the part of [price_low, price_high] that lies in the range, measured in ticks; 0 to 1.
 
@@ -144,15 +136,15 @@ class Position(msgspec.Struct):
 
 
 def open_position(
-    orientation: Orientation, position_id: str, lower_tick: int, upper_tick: int, liquidity: int
+    orientation: Orientation, position_id: str, ticks: tuple[int, int], liquidity: int, sqrt_price_x96: int
 ) -> Position:
-    """Return a position of `liquidity` between two ticks of the contract."""
-    low, high = sqrt_ratio_at_tick(lower_tick), sqrt_ratio_at_tick(upper_tick)
-    prices = orientation.prices(lower_tick, upper_tick)
-    return Position(
+    """Return a position of `liquidity` between two ticks (lower, upper) of the contract, at a price."""
+    low, high = map(sqrt_ratio_at_tick, ticks)
+    prices = orientation.prices(*ticks)
+    position = Position(
         position_id=position_id,
-        lower_tick=lower_tick,
-        upper_tick=upper_tick,
+        lower_tick=ticks[0],
+        upper_tick=ticks[1],
         liquidity=liquidity,
         lower_sqrt=low,
         upper_sqrt=high,
@@ -161,6 +153,17 @@ def open_position(
         lower_price=prices[0],
         upper_price=prices[1],
     )
+    position.move_to(sqrt_price_x96)
+    return position
+
+
+def fee_of(gained: int, fee: int) -> int:
+    """Return the fee paid to a position by the swap that has added `gained` of its input token to the position.
+
+    What goes in is what it adds to the liquidity on its way, and the fee on top: input × fee/(1 − fee). It holds for
+    each position by itself, whatever the liquidity of others along the way.
+    """
+    return gained * fee // (FEE_UNIT - fee)
 
 
 def diluted(fee: int, own: int, others: int) -> int:

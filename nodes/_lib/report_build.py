@@ -1,4 +1,4 @@
-"""From a ledger to one dictionary of plain values, the same for the same ledger: `report.json`. Pure but for reading."""
+"""From a ledger to one dictionary of plain values, always the same for the same ledger: `report.json`."""
 
 from __future__ import annotations
 
@@ -137,5 +137,8 @@ def _rounded(value: Any) -> Any:
 
 
 def as_json(report: dict[str, Any]) -> str:
-    """Return the report as JSON text with sorted keys."""
-    return json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    """Return the report as JSON text with sorted keys; each curve is one line."""
+    curves = report["series"]
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(curves[name])}" for name in sorted(curves))
+    text = json.dumps(report | {"series": None}, indent=1, sort_keys=True, ensure_ascii=False)
+    return text.replace('"series": null', f'"series": {{\n{lines}\n }}' if curves else '"series": {}', 1) + "\n"

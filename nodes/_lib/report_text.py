@@ -7,7 +7,7 @@ from typing import Any
 
 WIDTH = 100
 NAMES = {
-    "carry": "carry (LP base × Δmark)",
+    "carry": "carry",
     "lp_fees": "LP fees",
     "lvr": "LVR",
     "hedge_price": "hedge price",

@@ -6,14 +6,19 @@ from decimal import Decimal
 
 from engine import In, Node, Out, param
 from engine import state as kept
-from nodes._lib.pool_history import MAX_SQRT_PRICE_X96
-from nodes._lib.pool_position import FEE_UNIT, Position, diluted, liquidity_for, open_position
+from nodes._lib.pool_position import (
+    FEE_UNIT,
+    Position,
+    diluted,
+    fee_of,
+    liquidity_for,
+    open_position,
+    sqrt_ratio_at_tick,
+)
 from nodes._lib.ticks import TICK_SPACING, Orientation
 from nodes.messages import GateVerdict, LpCommand, LpPosition, LpState, PoolState
 
 REMEMBERED_COMMANDS = 1_000
-NOTHING_TOLD = (1, 0, LpPosition("", 0.0, 0.0, 0, 0, 0, 0, 0))
-"""A position of which no message holds at any price."""
 
 
 class SimulatedLp(Node):
@@ -82,7 +87,8 @@ class SimulatedLp(Node):
             self.wallet_base = int(self.base * 10**self.base_decimals)
             self.wallet_quote = int(self.quote * 10**self.quote_decimals)
             self.native_base = int(self.native * 10**self.base_decimals)
-        self._told: list[tuple[int, int, LpPosition]] = [NOTHING_TOLD for _ in self.positions]
+        # Messages of positions that have not changed since: of two around a price, one is out of range.
+        self._told: list[LpPosition | None] = [None] * len(self.positions)
 
     # --- along the path ---------------------------------------------------------------------------------------
 
@@ -100,7 +106,8 @@ class SimulatedLp(Node):
         after, others = state.sqrt_price_x96, state.liquidity
         # A falling contract price is paid for in token0.
         to_token0 = after < before
-        if to_token0 == self.quote_is_token0:
+        in_quote = to_token0 == self.quote_is_token0
+        if in_quote:
             paid, protocol = state.quote_in, state.protocol_fee_quote
         else:
             paid, protocol = state.base_in, state.protocol_fee_base
@@ -112,22 +119,26 @@ class SimulatedLp(Node):
                 after >= position.upper_sqrt and before >= position.upper_sqrt
             ):
                 continue
-            whole = position.fee_on_path(before, after, self.fee)
-            if whole and others:
+            gained0, gained1 = position.move_to(after)
+            self._told[index] = None
+            if others:
+                whole = fee_of(gained0 if to_token0 else gained1, self.fee)
                 earned = min(diluted(whole, position.liquidity, others), left)
                 left -= earned
                 if protocol:
                     earned -= earned // protocol
-                if to_token0:
-                    self._credit(index, earned, 0)
+                if in_quote:
+                    self._credit(position, 0, earned)
                 else:
-                    self._credit(index, 0, earned)
+                    self._credit(position, earned, 0)
 
     def _earn_of_bar(self, state: PoolState) -> None:
         others, low, high = state.liquidity, state.price_low, state.price_high
         for index, position in enumerate(self.positions):
             if high < position.lower_price or low > position.upper_price:
                 continue
+            position.move_to(state.sqrt_price_x96)
+            self._told[index] = None
             share = position.share_of_bar(low, high)
             own = position.liquidity
             part, pool = self.fee * own, FEE_UNIT * (others + own)
@@ -138,22 +149,18 @@ class SimulatedLp(Node):
                 base -= base // state.protocol_fee_base
             if state.protocol_fee_quote:
                 quote -= quote // state.protocol_fee_quote
-            if self.quote_is_token0:
-                self._credit(index, quote, base)
-            else:
-                self._credit(index, base, quote)
+            self._credit(position, base, quote)
 
-    def _credit(self, index: int, fees0: int, fees1: int) -> None:
-        if not (fees0 or fees1):
+    def _credit(self, position: Position, base: int, quote: int) -> None:
+        if not (base or quote):
             return
-        position = self.positions[index]
-        position.fees0 += fees0
-        position.fees1 += fees1
-        self.earned, self._told[index] = True, NOTHING_TOLD
+        self.earned = True
+        self.fees_base += base
+        self.fees_quote += quote
         if self.quote_is_token0:
-            fees0, fees1 = fees1, fees0
-        self.fees_base += fees0
-        self.fees_quote += fees1
+            base, quote = quote, base
+        position.fees0 += base
+        position.fees1 += quote
 
     # --- commands ---------------------------------------------------------------------------------------------
 
@@ -198,7 +205,7 @@ class SimulatedLp(Node):
         """Carry out the command in flight at the price that holds now."""
         command, seen = self.pending, self.seen
         assert command is not None and seen is not None
-        self._burn_all(seen.sqrt_price_x96)
+        self._burn_all()
         if command.action == "rebalance":
             if self.swap:
                 self._swap_to_equal_values(seen.price)
@@ -206,18 +213,16 @@ class SimulatedLp(Node):
         self.pending, self.confirmed = None, command.command_id
         self._send()
 
-    def _burn_all(self, sqrt_price: int) -> None:
-        for position in self.positions:
-            amount0, amount1 = position.amounts(sqrt_price)
-            base, quote = self._in_order(amount0 + position.fees0, amount1 + position.fees1)
-            self.wallet_base += base
-            self.wallet_quote += quote
+    def _burn_all(self) -> None:
+        base, quote = self._all_in()
+        self.wallet_base += base
+        self.wallet_quote += quote
         self._pay(self._gas(len(self.positions), 0, 0))
         self.positions, self._told = [], []
 
     def _mint(self, seen: PoolState, lower_price: float, upper_price: float) -> None:
         """Put base above the price and quote below it; a side whose outer end the price has passed stays idle."""
-        sqrt_price = seen.sqrt_price_x96
+        root = seen.sqrt_price_x96
         sides: list[tuple[tuple[int, int], int, int]] = []
         if seen.price < upper_price:
             sides.append((self._orientation.base_only_ticks(seen.tick, upper_price), self.wallet_base, 0))
@@ -225,16 +230,16 @@ class SimulatedLp(Node):
             sides.append((self._orientation.quote_only_ticks(seen.tick, lower_price), 0, self.wallet_quote))
         minted: list[Position] = []
         for ticks, base, quote in sides:
-            position = open_position(self._orientation, str(self.minted + len(minted) + 1), *ticks, liquidity=0)
-            tokens = self._in_order(base, quote)
-            liquidity = liquidity_for(sqrt_price, position.lower_sqrt, position.upper_sqrt, *tokens)
+            ends = sqrt_ratio_at_tick(ticks[0]), sqrt_ratio_at_tick(ticks[1])
+            liquidity = liquidity_for(root, *ends, *self._in_order(base, quote))
             if liquidity:
-                minted.append(open_position(self._orientation, position.position_id, *ticks, liquidity=liquidity))
+                number = str(self.minted + len(minted) + 1)
+                minted.append(open_position(self._orientation, number, ticks, liquidity, root))
         for position in minted:
-            base, quote = self._in_order(*position.cost(sqrt_price))
+            base, quote = self._in_order(*position.cost(root))
             self.wallet_base -= base
             self.wallet_quote -= quote
-        self.positions, self._told = minted, [NOTHING_TOLD for _ in minted]
+        self.positions, self._told = minted, [None] * len(minted)
         self.minted += len(minted)
         self._pay(self._gas(0, len(minted), 0))
 
@@ -291,7 +296,7 @@ class SimulatedLp(Node):
                 self.clock.now_ns,
                 seen.block,
                 seen.price,
-                self._positions_at(seen.sqrt_price_x96),
+                self._as_messages(),
                 self.wallet_base,
                 self.wallet_quote,
                 self.native_base,
@@ -309,25 +314,19 @@ class SimulatedLp(Node):
             )
         )
 
-    def _positions_at(self, sqrt_price: int) -> tuple[LpPosition, ...]:
-        all_told = self._told
-        for index, (low, high, _) in enumerate(all_told):
-            if not low <= sqrt_price <= high:
-                all_told[index] = self._tell(self.positions[index], sqrt_price)
-        return tuple([told[2] for told in all_told])
+    def _as_messages(self) -> tuple[LpPosition, ...]:
+        told = self._told
+        for index, message in enumerate(told):
+            if message is None:
+                told[index] = self._tell(self.positions[index])
+        return tuple([message for message in told if message is not None])
 
-    def _tell(self, position: Position, sqrt_price: int) -> tuple[int, int, LpPosition]:
-        """Return the message of a position, and the square-root prices between which it stays true without fees."""
-        base, quote = position.amounts(sqrt_price)
+    def _tell(self, position: Position) -> LpPosition:
+        base, quote = position.amount0, position.amount1
         base_fees, quote_fees = position.fees0, position.fees1
         if self.quote_is_token0:
             base, quote, base_fees, quote_fees = quote, base, quote_fees, base_fees
-        low = high = sqrt_price
-        if sqrt_price <= position.lower_sqrt:
-            low, high = 0, position.lower_sqrt
-        elif sqrt_price >= position.upper_sqrt:
-            low, high = position.upper_sqrt, MAX_SQRT_PRICE_X96
-        message = LpPosition(
+        return LpPosition(
             position.position_id,
             position.lower_price,
             position.upper_price,
@@ -339,14 +338,15 @@ class SimulatedLp(Node):
             base_fees,
             quote_fees,
         )
-        return low, high, message
 
     def _pending_change(self, seen: PoolState) -> int:
         if not self.swap or self.pending is None or self.pending.action != "rebalance":
             return 0
-        base, quote = self.wallet_base, self.wallet_quote
-        for position in self.positions:
-            amount0, amount1 = position.amounts(seen.sqrt_price_x96)
-            more_base, more_quote = self._in_order(amount0 + position.fees0, amount1 + position.fees1)
-            base, quote = base + more_base, quote + more_quote
-        return self._swap_size(seen.price, base, quote)
+        base, quote = self._all_in()
+        return self._swap_size(seen.price, self.wallet_base + base, self.wallet_quote + quote)
+
+    def _all_in(self) -> tuple[int, int]:
+        """Return (base, quote) that burning and collecting all positions brings."""
+        amount0 = sum(position.amount0 + position.fees0 for position in self.positions)
+        amount1 = sum(position.amount1 + position.fees1 for position in self.positions)
+        return self._in_order(amount0, amount1)

@@ -64,9 +64,9 @@ class PassiveHedger(Node):
 
     The order's size is what is needed to come back (`target`), rounded down to lots and never above |net| or
     `max_order_size`; it joins the best price of its side or stands `offset_ticks` from it. It is replaced (cancelled,
-    and placed anew once the venue has confirmed) when its price has moved by more than `reprice_ticks`, after
-    `max_age_s`, or when exposure has changed so that it would do too much. There is never more than one order: one
-    that is not acknowledged counts as live, and is asked after by cancelling it.
+    and placed anew once the venue has confirmed) when its price has moved by more than `reprice_ticks`, when exposure
+    has changed so that it would do too much, or after `max_age_s` if another order would be placed by then. There is
+    never more than one order: one that is not acknowledged counts as live, and is asked after by cancelling it.
 
     Fail closed: while exposure is undefined, the book is stale, crossed or empty, or an input is silent, the order is
     cancelled and none is placed. After a fill the next order waits until the exposure contains it.
@@ -108,7 +108,9 @@ class PassiveHedger(Node):
     collar_bps: float = param(10.0, unit="bps", minimum=0, doc="How far beyond the touch a taking order may go.")
     offset_ticks: int = param(0, unit="ticks", minimum=-1, doc="Distance behind the best; 0 joins, -1 improves by one.")
     reprice_ticks: int = param(2, unit="ticks", minimum=0, doc="The order is replaced when off by more than this.")
-    max_age_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="The order is replaced after this time.")
+    max_age_s: float = param(
+        60.0, unit="s", exclusiveMinimum=0, doc="After this time a new order is placed if it would differ."
+    )
     min_interval_s: float = param(1.0, unit="s", minimum=0, doc="Time from one order to the next.")
     shrink_tolerance: float = param(
         0.25,
@@ -298,8 +300,12 @@ class PassiveHedger(Node):
         best = book.bid_price if side == "buy" else book.ask_price
         if self.offset_ticks < 0 and abs(best - live.ticks * self.tick) < self.tick / 2:
             return False  # the best is our own order, which is not to be improved on
-        ticks = passive_ticks(side, book.bid_price, book.ask_price, self.tick, self.offset_ticks)
-        return abs(ticks - live.ticks) > self.reprice_ticks
+        return abs(self._passive_ticks(side) - live.ticks) > self.reprice_ticks
+
+    def _passive_ticks(self, side: str) -> int:
+        book = self.last_book
+        assert book is not None
+        return passive_ticks(side, book.bid_price, book.ask_price, self.tick, self.offset_ticks)
 
     def _place(self, side: str, lots: int, crossing: bool) -> None:
         book = self.last_book
@@ -307,7 +313,7 @@ class PassiveHedger(Node):
         if crossing:
             ticks = crossing_ticks(side, book.bid_price, book.ask_price, self.tick, self.collar_bps)
         else:
-            ticks = passive_ticks(side, book.bid_price, book.ask_price, self.tick, self.offset_ticks)
+            ticks = self._passive_ticks(side)
         price, size = ticks * self.tick_size, lots * self.lot_size
         if price <= 0 or price * size < self.min_notional:
             return
@@ -364,9 +370,14 @@ class PassiveHedger(Node):
             self._cancel()
 
     def retire(self, order_id: str) -> None:
-        """Cancel an order that has grown old."""
+        """Cancel an order that has grown old; one that would be placed just so again keeps its place in the queue."""
         live = self.live
-        if live is not None and live.client_order_id == order_id and not live.canceling:
+        if live is None or live.client_order_id != order_id or live.canceling:
+            return
+        side, lots, _ = self._wanted()
+        if (side, lots) == (live.side, live.lots - live.filled_lots) and self._passive_ticks(side) == live.ticks:
+            self.after(self.max_age_s, self.retire, order_id)
+        else:
             self._cancel()
 
     def wake(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pools import START_NS, command, orientation, pool_state
 
 from engine.testing import NodeUnderTest, run_node
-from nodes._lib.pool_position import liquidity_for, open_position, sqrt_of_price, sqrt_ratio_at_tick
+from nodes._lib.pool_position import fee_of, liquidity_for, open_position, sqrt_of_price, sqrt_ratio_at_tick
 from nodes.executors.simulated_lp import SimulatedLp
 from nodes.messages import LpState
 from nodes.models.inventory import Inventory
@@ -49,23 +50,25 @@ def test_minting_and_burning_at_one_price_loses_two_units_at_most(start, width, 
     lower, upper = start // 10 * 10, start // 10 * 10 + width * 10
     root = sqrt_ratio_at_tick(at) + 12_345
     low, high = sqrt_ratio_at_tick(lower), sqrt_ratio_at_tick(upper)
-    position = open_position(orientation(False), "1", lower, upper, liquidity_for(root, low, high, amount0, amount1))
+    liquidity = liquidity_for(root, low, high, amount0, amount1)
+    position = open_position(orientation(False), "1", (lower, upper), liquidity, root)
     for cost, back, offered in zip(position.cost(root), position.amounts(root), (amount0, amount1), strict=True):
         assert 0 <= cost - back <= 2
         assert cost <= offered
 
 
 @given(st.lists(prices, min_size=2, max_size=8), orders, st.sampled_from([100, 500, 3000]))
-def test_a_fee_grows_with_the_way_and_never_shrinks(path, quote_is_token0, fee):
+def test_a_fee_is_never_negative_and_does_not_depend_on_the_steps_of_the_way(path, quote_is_token0, fee):
     where = orientation(quote_is_token0, fee)
-    position = open_position(where, "1", *where.range_ticks(1_900.0, 2_100.0), 10**17)
     roots = [sqrt_of_price(where, price) for price in path]
+    position = open_position(where, "1", where.range_ticks(1_900.0, 2_100.0), 10**17, roots[0])
+    in_steps = msgspec.structs.replace(position)
     for before, after in pairwise(roots):
-        whole = position.fee_on_path(before, after, fee)
-        middle = (before + after) // 2
-        parts = position.fee_on_path(before, middle, fee) + position.fee_on_path(middle, after, fee)
-        assert 0 <= parts <= whole + 1
-        assert whole - parts <= 3
+        side = int(after > before)
+        whole = fee_of(position.move_to(after)[side], fee)
+        first = fee_of(in_steps.move_to((before + after) // 2)[side], fee)
+        parts = first + fee_of(in_steps.move_to(after)[side], fee)
+        assert 0 <= parts <= whole <= parts + 2
 
 
 @settings(max_examples=60, deadline=None)

@@ -111,7 +111,7 @@ class World:
         price, size, orders, trades = 2000.0, Decimal(0), 0, 0
         low, high = price * (1 - self.width), price * (1 + self.width)
         x, y = self.amounts(price, low, high)
-        wallet_base, wallet_quote, native = 5.0 - x, 10_000.0 - y, 0.5
+        wallet_base, wallet_quote, native = 15.0 - x, 30_000.0 - y, 0.5
         fees_base = fees_quote = gas = funding = 0.0
         confirmed = ""
         previous = price

@@ -14,6 +14,7 @@ from nodes._lib.pool_position import (
     amount0_between,
     amount1_between,
     diluted,
+    fee_of,
     liquidity_for,
     open_position,
     price_of_sqrt,
@@ -50,7 +51,7 @@ def test_prices_in_both_token_orders():
 
 
 def test_amounts_below_inside_and_above_and_their_rounding():
-    position = open_position(WETH_FIRST, "1", -200_000, -199_000, 10**17)
+    position = open_position(WETH_FIRST, "1", (-200_000, -199_000), 10**17, Q96)
     low, high = position.lower_sqrt, position.upper_sqrt
     middle = (low + high) // 2
     assert position.amounts(low - 1) == (position.full0, 0) == (amount0_between(low, high, 10**17), 0)
@@ -67,30 +68,32 @@ def test_liquidity_is_the_most_that_both_amounts_pay_for():
     low, high = sqrt_ratio_at_tick(-200_000), sqrt_ratio_at_tick(-199_000)
     at = sqrt_ratio_at_tick(-199_600)
     liquidity = liquidity_for(at, low, high, 10**18, 10**10)
-    position = open_position(WETH_FIRST, "1", -200_000, -199_000, liquidity)
+    position = open_position(WETH_FIRST, "1", (-200_000, -199_000), liquidity, at)
     cost0, cost1 = position.cost(at)
     assert cost0 <= 10**18 and cost1 <= 10**10
-    more0, more1 = open_position(WETH_FIRST, "1", -200_000, -199_000, liquidity + liquidity // 10**6).cost(at)
+    more0, more1 = open_position(WETH_FIRST, "1", (-200_000, -199_000), liquidity + liquidity // 10**6, at).cost(at)
     assert more0 > 10**18 or more1 > 10**10
     assert liquidity_for(low - 5, low, high, 10**18, 0) > 0 == liquidity_for(high + 5, low, high, 10**18, 0)
 
 
-def test_a_fee_is_the_parts_of_the_way_that_lie_inside():
-    position = open_position(WETH_FIRST, "1", -200_000, -199_000, 10**17)
+def test_a_fee_follows_from_what_a_move_adds_to_the_position():
+    position = open_position(WETH_FIRST, "1", (-200_000, -199_000), 10**17, Q96)
     low, high = position.lower_sqrt, position.upper_sqrt
-    middle = (low + high) // 2
-    whole = position.fee_on_path(low - 10**20, high + 10**20, 500)
-    assert whole == amount1_between(low, high, 10**17) * 500 // 999_500
-    parts = position.fee_on_path(low, middle, 500) + position.fee_on_path(middle, high, 500)
-    assert 0 <= whole - parts <= 2
-    assert position.fee_on_path(high + 5, high + 10, 500) == position.fee_on_path(low - 5, low - 1, 500) == 0
-    down = position.fee_on_path(high, low, 500)
-    assert down == amount0_between(low, high, 10**17) * 500 // 999_500
+    whole0, whole1 = amount0_between(low, high, 10**17), amount1_between(low, high, 10**17)
+    assert (position.amount0, position.amount1) == (0, whole1)
+    # Out of range above, nothing is gained; then all the way down, and half the way up.
+    assert position.move_to(high + 5) == (0, 0)
+    assert position.move_to(low - 5) == (whole0, -whole1)
+    assert position.move_to(low - 9) == (0, 0)
+    gained0, gained1 = position.move_to((low + high) // 2)
+    assert gained0 < 0 and gained1 == amount1_between(low, (low + high) // 2, 10**17)
+    # Of 1,000,000 paid in, 500 are the fee and 999,500 go into the liquidity.
+    assert fee_of(999_500, 500) == 500
     assert diluted(1_000, own=3, others=1) == 250
 
 
 def test_the_share_of_a_bar_is_measured_in_ticks():
-    position = open_position(USDC_FIRST, "1", 199_000, 200_000, 10**17)
+    position = open_position(USDC_FIRST, "1", (199_000, 200_000), 10**17, Q96)
     lower, upper = position.lower_price, position.upper_price
     inside = (lower * upper) ** 0.5
     assert position.share_of_bar(inside, inside) == position.share_of_bar(lower, upper) == 1.0
@@ -114,12 +117,14 @@ def earned_by_real_positions() -> Iterator[tuple[tuple[int, int], tuple[int, int
         key = (event.position, event.lower, event.upper)
         if event.kind == "swap":
             for position in held.values():
-                _earn(position, root, event, start.fee)
+                _earn(position, event, start.fee, to_token0=event.sqrt_price_x96 < root)
             root = event.sqrt_price_x96
         elif key not in wanted:
             continue
         elif event.kind == "mint":
-            held[key] = open_position(USDC_FIRST, event.position, event.lower, event.upper, event.position_liquidity)
+            held[key] = open_position(
+                USDC_FIRST, event.position, (event.lower, event.upper), event.position_liquidity, root
+            )
             assert held[key].cost(root) == (event.amount0, event.amount1)
         elif event.kind == "burn":
             principal[key] = held[key].amounts(root)
@@ -129,12 +134,12 @@ def earned_by_real_positions() -> Iterator[tuple[tuple[int, int], tuple[int, int
             yield (position.fees0, position.fees1), (event.amount0 - burned0, event.amount1 - burned1)
 
 
-def _earn(position: Position, root: int, event: PoolEvent, fee: int) -> None:
-    paid = position.fee_on_path(root, event.sqrt_price_x96, fee)
-    if event.sqrt_price_x96 < root:
-        position.fees0 += paid
+def _earn(position: Position, event: PoolEvent, fee: int, to_token0: bool) -> None:
+    gained0, gained1 = position.move_to(event.sqrt_price_x96)
+    if to_token0:
+        position.fees0 += fee_of(gained0, fee)
     else:
-        position.fees1 += paid
+        position.fees1 += fee_of(gained1, fee)
 
 
 def test_fees_mints_and_burns_of_ten_real_positions_are_reproduced():

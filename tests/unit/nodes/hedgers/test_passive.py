@@ -149,12 +149,22 @@ def test_it_does_not_improve_on_its_own_order():
     assert node.on_book(book(2000.0, 2000.9)) == []
 
 
-def test_an_old_order_is_replaced():
-    node = hedger(max_age_s=30)
+def test_an_old_order_is_replaced_if_another_would_be_placed():
+    node = hedger(max_age_s=30, book_max_age_s=100)
     node.on_exposure(exposure(3.0))
     node.on_update(update("node-1", "open"))
+    node.on_exposure(exposure(3.5))
     assert node.at(29.0) == []
     assert only(node.at(30.0)).action == "cancel"
+
+
+def test_an_old_order_that_is_still_right_keeps_its_place_in_line():
+    node = hedger(max_age_s=30, book_max_age_s=100)
+    node.on_exposure(exposure(3.0))
+    node.on_update(update("node-1", "open"))
+    assert node.at(30.0) == []
+    node.on_book(book(2000.1, 2000.2))
+    assert only(node.at(60.0)).action == "cancel"
 
 
 def test_orders_keep_their_minimum_interval():

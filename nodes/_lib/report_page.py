@@ -1,0 +1,354 @@
+"""The report as one page of HTML that needs nothing else. Pure: from the dictionary of `report.json`."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from nodes._lib.report_charts import Band, Line, bars, chart, strip
+from nodes._lib.report_style import CSS, SCRIPT
+from nodes._lib.report_text import NAMES, bps, share, step_name
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+def page(report: dict[str, Any]) -> str:
+    """Return the whole page."""
+    title = escape(report["title"] or "Report")
+    sections = [
+        _head(report),
+        _hedge(report),
+        _pnl(report),
+        _parts(report),
+        _market(report),
+        _execution(report),
+        _decisions(report),
+        _about(report),
+    ]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><style>{CSS}</style></head>'
+        f"<body><main>{''.join(sections)}</main><script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+# --- what it comes to ---------------------------------------------------------------------------------------------
+
+
+def _head(report: dict[str, Any]) -> str:
+    run = report["run"]
+    market = " hedged on ".join(part for part in (run["pool"], ", ".join(run["instruments"])) if part)
+    stand_ins = "".join(f"<li>{escape(text)}</li>" for text in run["stand_ins"])
+    notice = f'<div class="stand"><b>What stands in for what was missing</b><ul>{stand_ins}</ul></div>'
+    return (
+        f"<header><div><h1>{escape(report['title'] or 'Report')}</h1><p class=sub>{escape(market)}</p>"
+        f"<p class=sub>{run['from']} to {run['to']} · {_length(run['hours'])} · "
+        f"amounts in {escape(run['currency'])}</p>"
+        f'</div><button type="button">light / dark</button></header>'
+        f"{notice if stand_ins else ''}{_cards(report)}"
+    )
+
+
+def _length(hours: float) -> str:
+    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
+
+
+def _cards(report: dict[str, Any]) -> str:
+    error, moves, pnl, fills = report["hedge_error"], report["volatility"], report["pnl"], report["execution"]
+    cards = []
+    if error is not None:
+        with_hedge, without = error["with_hedge"]["rms_base"], error["without_hedge"]["rms_base"]
+        cards.append(
+            (_less(error["rms_reduction"]), f"RMS net exposure: {with_hedge:,.3f} against {without:,.3f} base")
+        )
+    if moves is not None:
+        step = step_name(moves["step_s"])
+        pair = [moves[side]["volatility_per_step"] for side in ("with_hedge", "without_hedge")]
+        cards.append(
+            (
+                _less(moves["volatility_per_step_reduction"]),
+                f"volatility per {step}: {pair[0]:,.2f} against {pair[1]:,.2f}",
+            )
+        )
+        pair = [moves[side]["max_drawdown"] for side in ("with_hedge", "without_hedge")]
+        cards.append((_less(moves["max_drawdown_reduction"]), f"max drawdown: {pair[0]:,.0f} against {pair[1]:,.0f}"))
+    if pnl is not None:
+        cards.append(
+            (f"{pnl['low']:+,.0f} … {pnl['high']:+,.0f}", f"PnL over the assumptions; as run {pnl['as_run']:+,.0f}")
+        )
+    elif fills is not None:
+        cards.append((bps(fills["slippage_bps"]), "price of fills against the venue's mid, positive is better"))
+        cards.append((share(fills["maker_share"]), f"of {fills['volume_quote']:,.0f} quote traded as maker"))
+    return f"<div class=cards>{''.join(f'<div class=card><b>{a}</b><span>{b}</span></div>' for a, b in cards)}</div>"
+
+
+def _less(reduction: float | None) -> str:
+    return "–" if reduction is None else f"{-reduction:+.1%}"
+
+
+# --- the hedge ----------------------------------------------------------------------------------------------------
+
+
+def _hedge(report: dict[str, Any]) -> str:
+    error, moves, series = report["hedge_error"], report["volatility"], report["series"]
+    if error is None and moves is None:
+        return ""
+    currency = escape(report["run"]["currency"])
+    rows: list[tuple[str, float | None, float | None, float | None, int]] = []
+    if error is not None:
+        for name, key, digits in (
+            ("RMS net exposure, base", "rms_base", 4),
+            ("mean |net exposure|, base", "mean_base", 4),
+            (f"RMS net exposure, {currency}", "rms_value", 0),
+            (f"mean |net exposure|, {currency}", "mean_value", 0),
+        ):
+            rows.append((name, error["with_hedge"][key], error["without_hedge"][key], None, digits))
+    if moves is not None:
+        step = step_name(moves["step_s"])
+        for name, key in (
+            (f"volatility of PnL per {step}, {currency}", "volatility_per_step"),
+            (f"the same per day, {currency}", "volatility_per_day"),
+            (f"variance of PnL per {step}, {currency}²", "variance_per_step"),
+            (f"max drawdown, {currency}", "max_drawdown"),
+        ):
+            rows.append((name, moves["with_hedge"][key], moves["without_hedge"][key], None, 2))
+    body = "".join(
+        f"<tr><th>{name}</th><td class=num>{a:,.{digits}f}</td><td class=num>{b:,.{digits}f}</td>"
+        f"<td class=num>{_less(1 - a / b if b else None)}</td></tr>"
+        for name, a, b, _, digits in rows
+        if a is not None and b is not None
+    )
+    table = (
+        "<div class=box><table><thead><tr><th></th><th class=num>with hedge</th><th class=num>without</th>"
+        f"<th class=num>change</th></tr></thead><tbody>{body}</tbody></table>"
+    )
+    if error is not None and error["unknown_share"] > 0:
+        table += f"<p class=note>Net exposure was unknown for {error['unknown_share']:.2%} of the time.</p>"
+    exposure = chart(
+        "Net exposure",
+        "base",
+        series["time_s"],
+        [
+            Line("without hedge", series.get("net.without_hedge", []), 5),
+            Line("with hedge", series.get("net.with_hedge", []), 0),
+        ],
+    )
+    return f"<h2>Does the hedge work?</h2><div class=two>{table}</div>{exposure}</div>"
+
+
+# --- what it earned -----------------------------------------------------------------------------------------------
+
+
+def _pnl(report: dict[str, Any]) -> str:
+    pnl, run = report["pnl"], report["run"]
+    if pnl is None:
+        return ""
+    currency, assumed = run["currency"], run["assumptions"]
+    body = "".join(
+        f"<tr><td>{escape(each['execution'])}</td>"
+        f"<td class=num>{'as run' if each['gas_gwei'] is None else format(each['gas_gwei'], 'g')}</td>"
+        f"<td>{escape(each['reference'])}</td><td class=num>{each['pnl']:+,.2f}</td></tr>"
+        for each in sorted(pnl["outcomes"], key=lambda each: each["pnl"])
+    )
+    references = "; ".join(f"{name}: {text}" for name, text in assumed["references"].items())
+    taker = (
+        "from a run of its own in which every hedge crosses the spread"
+        if pnl["taker_from"] == "variant run"
+        else f"each maker fill priced at the mid of its order ± {assumed['half_spread_bps']:g} bps, "
+        f"with {assumed['taker_fee_bps']:g} bps of fee"
+    )
+    gas = (
+        f"gas at {', '.join(f'{price:g}' for price in assumed['gas_gwei'])} gwei (run at {assumed['run_gas_gwei']:g})"
+        if assumed["run_gas_gwei"] and assumed["gas_gwei"]
+        else "gas as in the run"
+    )
+    sampling = pnl["sampling_error"]
+    error = (
+        f" Standard error of the total from hourly changes: {sampling:,.2f} {currency}." if sampling is not None else ""
+    )
+    return (
+        f"<h2>What it earned</h2><div class=box><p class=verdict>{escape(pnl['verdict'])}</p>"
+        f"{strip(pnl['outcomes'], pnl['low'], pnl['high'], pnl['as_run'], currency)}"
+        "<p class=note>Each dot is one combination (filled: as run; hollow: hedge takes; ▾ the run itself). "
+        f"Execution: as run, or taker ({escape(taker)}); {escape(gas)}; reference price: {escape(references)}.{escape(error)}</p>"
+        f"<details><summary>All {len(pnl['outcomes'])} combinations</summary><table><thead><tr><th>execution</th>"
+        f"<th class=num>gas, gwei</th><th>reference price</th><th class=num>PnL, {escape(currency)}</th></tr></thead>"
+        f"<tbody>{body}</tbody></table></details></div>"
+    )
+
+
+def _parts(report: dict[str, Any]) -> str:
+    table, series = report["attribution"], report["series"]
+    if table is None:
+        return ""
+    currency = escape(report["run"]["currency"])
+    hedged, alone = table["with_hedge"], table["without_hedge"]
+    rows = bars([(words, hedged["parts"].get(name), alone["parts"].get(name)) for name, words in NAMES.items()])
+
+    def line(words: str, key: str) -> str:
+        cells = (
+            f"<td class=num>{side[key] if isinstance(side[key], str) else format(side[key], '+,.2f')}</td><td></td>"
+            for side in (hedged, alone)
+        )
+        return f"<tr class=sum><th>{words}</th>{''.join(cells)}</tr>"
+
+    parts = (
+        f"<div class=box><h3>Parts of PnL as run, {currency}</h3><table><thead><tr><th></th>"
+        f"<th class=num>with hedge</th><th></th><th class=num>LP alone</th><th></th></tr></thead><tbody>{rows}{line('sum', 'sum')}"
+        f"{line('change of equity', 'change_of_equity')}{line('residual', 'residual')}</tbody></table>"
+        "<p class=note>LVR is measured at block closes against the mark. The residual is computed in exact "
+        "decimals.</p></div>"
+    )
+    others = "".join(
+        f"<tr><th>{escape(each['name'])}</th><td class=num>{each['change']:+,.2f}</td>"
+        f"<td class=num>{each['volatility_per_step']:,.2f}</td><td class=num>{each['max_drawdown']:,.2f}</td></tr>"
+        for each in report["alternatives"]
+    )
+    step = step_name(report["volatility"]["step_s"])
+    beside = (
+        f"<div class=box><h3>Beside other portfolios of the same start, {currency}</h3><table><thead>"
+        f"<tr><th></th><th class=num>change</th><th class=num>volatility per {step}</th><th class=num>max drawdown</th>"
+        f"</tr></thead><tbody>{others}</tbody></table><p class=note>Rebalancing holds the LP's base at every moment and "
+        "trades at the mark: LP alone − rebalancing = fees + LVR + gas + swap slippage. Holding keeps the first basket.</p></div>"
+    )
+    times = series["time_s"]
+    cumulative = [
+        Line(NAMES[name], series[f"part.{name}"], colour)
+        for colour, name in enumerate(NAMES)
+        if any(series.get(f"part.{name}", []))
+    ]
+    curves = [
+        Line(name, series[f"equity.{name}"], colour, dash)
+        for name, colour, dash in (
+            ("hedged LP", 0, False),
+            ("unhedged LP", 5, False),
+            ("rebalancing", 2, True),
+            ("holding", 1, True),
+            ("cash", 8, True),
+        )
+        if f"equity.{name}" in series
+    ]
+    falls = [
+        Line("without hedge", series["drawdown.without_hedge"], 5),
+        Line("with hedge", series["drawdown.with_hedge"], 0),
+    ]
+    return (
+        f"<h2>What it is made of</h2><div class=two>{parts}{beside}</div>"
+        f"<div class=two style='margin-top:14px'>{chart('Parts of PnL, cumulative', currency, times, cumulative)}"
+        f"{chart('Change of equity', currency, times, curves)}{chart('Drawdown', currency, times, falls)}"
+        f"{_inventory(report)}</div>"
+    )
+
+
+def _inventory(report: dict[str, Any]) -> str:
+    series = report["series"]
+    return chart("Inventory of the LP", "base", series["time_s"], [Line("base held", series.get("lp.base", []), 2)])
+
+
+def _market(report: dict[str, Any]) -> str:
+    series = report["series"]
+    if "lp.price" not in series:
+        return ""
+    band = None
+    if "lp.lower" in series:
+        band = Band("range of the LP", series["lp.lower"], series["lp.upper"], 0)
+    name = "pool price" if report["run"]["pool"] else "mark"
+    drawn = chart(
+        "Price and ranges" if band else "Price",
+        "quote per base",
+        series["time_s"],
+        [Line(name, series["lp.price"], 1)],
+        band=band,
+    )
+    return f"<h2>The market</h2>{drawn}"
+
+
+# --- how it was done ----------------------------------------------------------------------------------------------
+
+
+def _execution(report: dict[str, Any]) -> str:
+    fills, orders = report["execution"], report["orders"]
+    if fills is None:
+        return "<h2>Execution</h2><div class=box>Nothing was filled.</div>"
+    waited = fills["time_to_fill"]
+    rows = [
+        ("fills", f"{fills['count']:,}"),
+        ("volume", f"{fills['volume_base']:,.4f} base, {fills['volume_quote']:,.0f} quote"),
+        ("bought / sold", f"{fills['bought_base']:,.4f} / {fills['sold_base']:,.4f} base"),
+        ("maker share of volume", share(fills["maker_share"])),
+        ("fee", bps(fills["fee_bps"])),
+        ("price against the mid", bps(fills["slippage_bps"])),
+        ("… of maker fills", bps(fills["slippage_maker_bps"])),
+        ("… of taker fills", bps(fills["slippage_taker_bps"])),
+    ]
+    if waited is not None:
+        rows.append(
+            ("order to first fill", f"median {waited['median_s']:,.1f} s, 90 % within {waited['p90_s']:,.1f} s")
+        )
+    rows.append(("orders", ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in orders.items() if count)))
+    marks = "".join(
+        f"<tr><th>{step_name(each['after_s'])}</th><td class=num>{bps(each['bps'])}</td>"
+        f"<td class=num>{each['fills']:,}</td></tr>"
+        for each in fills["markouts"]
+    )
+    return (
+        f"<h2>Execution</h2><div class=two><div class=box><table><tbody>{_pairs(rows)}</tbody></table>"
+        "<p class=note>Weighted by volume; positive is good for us.</p></div>"
+        "<div class=box><h3>Markouts</h3><table><thead><tr><th>after the fill</th><th class=num>mark against fill</th>"
+        f"<th class=num>fills</th></tr></thead><tbody>{marks}</tbody></table><p class=note>How far the mark has moved "
+        "in our favour from the price of the fill; negative means that we were picked off.</p></div></div>"
+    )
+
+
+def _pairs(rows: list[tuple[str, str]]) -> str:
+    return "".join(
+        f"<tr><th>{escape(name)}</th><td class=num style='white-space:normal'>{escape(value)}</td></tr>"
+        for name, value in rows
+    )
+
+
+def _decisions(report: dict[str, Any]) -> str:
+    boxes = []
+    moves = report["rebalances"]
+    if moves is not None and moves["asked"]:
+        reasons = "".join(
+            f"<tr><th>{escape(each['reason'])}</th><td class=num>{each['count']}</td></tr>" for each in moves["reasons"]
+        )
+        worth = (
+            f" ({moves['gas_value']:,.2f} {escape(report['run']['currency'])})"
+            if moves["gas_value"] is not None
+            else ""
+        )
+        boxes.append(
+            f"<div class=box><h3>Rebalances: {moves['done']} done of {moves['asked']} asked</h3><table><thead><tr>"
+            f"<th>trigger</th><th class=num>times</th></tr></thead><tbody>{reasons}</tbody></table>"
+            f"<p class=note>Gas: {moves['gas_base']:.5f} base{worth}.</p></div>"
+        )
+    if report["gates"]:
+        rows = "".join(
+            f"<tr><th>{escape(each['rule'])}</th><td class={'good' if each['passed'] else 'bad'}>"
+            f"{'passed' if each['passed'] else 'refused'}</td><td class=num>{each['count']:,}</td></tr>"
+            for each in report["gates"]
+        )
+        boxes.append(
+            "<div class=box><h3>Risk gates</h3><table><thead><tr><th>rule that decided</th><th></th>"
+            f"<th class=num>times</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        )
+    checks = "".join(
+        f"<tr><th>{escape(each['name'])}</th><td>{escape(each['value'])}</td>"
+        f"<td class={'good' if each['fine'] else 'bad'}>{'✓' if each['fine'] else '!'}</td></tr>"
+        for each in report["quality"]
+    )
+    boxes.append(f"<div class=box><h3>Data quality</h3><table><tbody>{checks}</tbody></table></div>")
+    return f"<h2>Decisions and data</h2><div class=two>{''.join(boxes)}</div>"
+
+
+def _about(report: dict[str, Any]) -> str:
+    run = report["run"]
+    facts = {
+        "ledger": f"{run['ledger']}, {run['rows']:,} rows, chain ends in {run['head']}",
+        "mark": ", ".join(run["mark"]) or "none",
+    } | dict(sorted(run["labels"].items()))
+    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    return f"<h2>The run</h2><div class=box><dl>{lines}</dl></div>"

@@ -1,0 +1,1 @@
+"""Node types of the weather station, under their names: `models.siren` and so on."""

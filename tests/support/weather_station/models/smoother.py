@@ -1,0 +1,5 @@
+from support import weather
+
+
+class Smoother(weather.Smoother):
+    """Exponential mean of the readings."""
