@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, ClassVar, Protocol
 
 from engine.clock import Clock
-from engine.spec import NodeSpec, read_spec
+from engine.spec import NodeSpec, read_spec, take_off
 
 
 class Timer(Protocol):
@@ -54,6 +54,7 @@ class Node:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.spec = read_spec(cls)
+        take_off(cls)
 
     def __init__(  # noqa: PLR0917
         self, id: str, params: Mapping[str, Any], clock: Clock, random: Random, timers: Timers, run_dir: str = "."

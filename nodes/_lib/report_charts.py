@@ -156,7 +156,9 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 def _label(value: float, step: float) -> str:
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
-    digits = max(0, -floor(log10(step) + 1e-9)) + (1 if 2.4 < step / 10.0 ** floor(log10(step)) < 2.6 else 0)
+    size = floor(log10(step) + 1e-9)
+    quarter = isclose(step / 10.0**size, 2.5)
+    digits = max(0, -size + quarter)
     return f"{value:,.{digits}f}"
 
 

@@ -171,7 +171,8 @@ def _pnl(report: dict[str, Any]) -> str:
         f"<h2>What it earned</h2><div class=box><p class=verdict>{escape(pnl['verdict'])}</p>"
         f"{strip(pnl['outcomes'], pnl['low'], pnl['high'], pnl['as_run'], currency)}"
         "<p class=note>Each dot is one combination (filled: as run; hollow: hedge takes; ▾ the run itself). "
-        f"Execution: as run, or taker ({escape(taker)}); {escape(gas)}; reference price: {escape(references)}.{escape(error)}</p>"
+        f"Execution: as run, or taker ({escape(taker)}); {escape(gas)}; "
+        f"reference price: {escape(references)}.{escape(error)}</p>"
         f"<details><summary>All {len(pnl['outcomes'])} combinations</summary><table><thead><tr><th>execution</th>"
         f"<th class=num>gas, gwei</th><th>reference price</th><th class=num>PnL, {escape(currency)}</th></tr></thead>"
         f"<tbody>{body}</tbody></table></details></div>"
@@ -195,8 +196,9 @@ def _parts(report: dict[str, Any]) -> str:
 
     parts = (
         f"<div class=box><h3>Parts of PnL as run, {currency}</h3><table><thead><tr><th></th>"
-        f"<th class=num>with hedge</th><th></th><th class=num>LP alone</th><th></th></tr></thead><tbody>{rows}{line('sum', 'sum')}"
-        f"{line('change of equity', 'change_of_equity')}{line('residual', 'residual')}</tbody></table>"
+        f"<th class=num>with hedge</th><th></th><th class=num>LP alone</th><th></th></tr></thead>"
+        f"<tbody>{rows}{line('sum', 'sum')}{line('change of equity', 'change_of_equity')}"
+        f"{line('residual', 'residual')}</tbody></table>"
         "<p class=note>LVR is measured at block closes against the mark. The residual is computed in exact "
         "decimals.</p></div>"
     )
@@ -209,8 +211,9 @@ def _parts(report: dict[str, Any]) -> str:
     beside = (
         f"<div class=box><h3>Beside other portfolios of the same start, {currency}</h3><table><thead>"
         f"<tr><th></th><th class=num>change</th><th class=num>volatility per {step}</th><th class=num>max drawdown</th>"
-        f"</tr></thead><tbody>{others}</tbody></table><p class=note>Rebalancing holds the LP's base at every moment and "
-        "trades at the mark: LP alone − rebalancing = fees + LVR + gas + swap slippage. Holding keeps the first basket.</p></div>"
+        f"</tr></thead><tbody>{others}</tbody></table><p class=note>Rebalancing holds the LP's base at every moment "
+        "and trades at the mark: LP alone − rebalancing = fees + LVR + gas + swap slippage. Holding keeps the first "
+        "basket.</p></div>"
     )
     times = series["time_s"]
     cumulative = [

@@ -173,7 +173,9 @@ def verdict(low: float, high: float, as_run: float, sampling: float | None, curr
         return f"PnL over the stated assumptions is {span}: not distinguishable from zero."
     sign = "positive" if low > 0 else "negative"
     text = f"PnL is {sign} under every stated assumption: {span}."
-    if sampling is not None and abs(as_run) < 2 * sampling:
+    if sampling is None:
+        return f"{text} The period is too short to tell it from chance."
+    if abs(as_run) < 2 * sampling:
         text += (
             f" It is within two standard errors ({2 * sampling:,.2f} {currency}, from hourly changes) of zero, so a "
             "period as long as this one does not tell it from chance."

@@ -314,7 +314,7 @@ MALFORMED = {
     "topology: station.yaml\ntests: {a: {steps: [{at: 2, send: {}}, {at: 1, send: {}}]}}": "2:45 this step is earlier",
     "topology: station.yaml\ntests: {a: {steps: [{send: [1]}]}}": "2:28 `send` needs a mapping",
     "topology: station.yaml\ntests: {a: {steps: [{expect: {b.c: [x]}}]}}": "2:37 a message of b.c needs a mapping",
-    "topology: station.yaml\ntests: {a: {steps: [{expect_nothing: {b: 1}}]}}": "2:38 `expect_nothing` is a list of names",
+    "topology: station.yaml\ntests: {a: {steps: [{expect_nothing: {b: 1}}]}}": "2:38 `expect_nothing` is a list",
 }
 
 
