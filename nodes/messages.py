@@ -396,7 +396,7 @@ class LedgerClosed(Message):
 
     delivery = "reliable"
 
-    path: Annotated[str, Meta(description="File of the ledger.")]
+    path: Annotated[str, Meta(description="File of the ledger; within the run folder unless absolute.")]
     event_time_ns: EventTimeNs
     rows: Annotated[int, Meta(description="Rows in all its tables.")]
     head: Annotated[str, Meta(description="Last digest of its hash chain, hex; kept elsewhere it proves the end.")] = ""

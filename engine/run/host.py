@@ -312,9 +312,10 @@ class Host:
         self.calls.clear()
 
     def resume(self) -> None:
-        """Tell every node that it goes on after an interruption, delivering after each what it sends."""
+        """Tell every node that it goes on after an interruption, then deliver what they have sent."""
         for node in self.nodes.values():
-            self.call(node, "resume", ())
+            self.handle(node, "resume", ())
+        self.deliver()
 
     def recovered(self, node: Node, input: str) -> None:
         """Tell a node that an input speaks again; part of the event whose message does it."""

@@ -8,11 +8,13 @@ before it and of its own rows, as they are to be read back. `verify` walks this 
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,7 @@ class LedgerFile:
         self.commit()
         with _explained(self.path):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("PRAGMA journal_mode = DELETE")  # so that a reader leaves no files beside a closed ledger
             self._db.close()
 
 
@@ -244,18 +247,27 @@ _WHAT_TO_DO = (
 
 
 class _Cursor:
-    """Rows of one table, read in order of `seq`."""
+    """Rows of one table, read in order of `seq`, many at a time."""
 
-    def __init__(self, rows: Iterator[Row]) -> None:
-        self._rows = rows
-        self.head: Row | None = next(rows, None)
+    def __init__(self, rows: sqlite3.Cursor) -> None:
+        self._source = rows
+        self._rows: list[Row] = rows.fetchmany(10_000)
+        self._next = 0
+
+    @property
+    def head(self) -> Row | None:
+        """The first row that has not been taken."""
+        if self._next == len(self._rows):
+            self._rows, self._next = self._source.fetchmany(10_000), 0
+        return self._rows[self._next] if self._rows else None
 
     def up_to(self, seq: int) -> list[Row]:
-        """Return the rows up to and with `seq`."""
-        result = []
-        while self.head is not None and self.head[0] <= seq:
-            result.append(self.head)
-            self.head = next(self._rows, None)
+        """Take the rows up to and with `seq`."""
+        result: list[Row] = []
+        while (head := self.head) is not None and head[0] <= seq:
+            end = bisect_right(self._rows, seq, lo=self._next, key=itemgetter(0))
+            result += self._rows[self._next : end]
+            self._next = end
         return result
 
 

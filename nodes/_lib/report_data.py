@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass
-from math import isnan
+from math import inf
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,12 +76,21 @@ class Run:
         """Whether LP and hedge were accounted for; without it there is execution only."""
         return len(self.pnl_times) > 1
 
-    def rate_at(self, pair: str, time_ns: int) -> float:
+    def rate_at(self, pair: str, times: Times) -> Floats:
         """Return the rate of a pool's or instrument's quote into the report currency; 1 where none is declared."""
         parts = pair.split("-")
         series = self.rates.get((parts[1], self.currency)) if len(parts) > 1 else None
-        rate = float(series.at(np.array([time_ns], dtype=np.int64))[0]) if series else 1.0
-        return 1.0 if isnan(rate) else rate
+        return np.nan_to_num(series.at(times), nan=1.0) if series else np.ones(len(times))
+
+    def rate_of_fills(self) -> Floats:
+        """Return for each fill the rate of its quote into the report currency."""
+        times = np.array([fill["event_time_ns"] for fill in self.fills], dtype=np.int64)
+        pairs = np.array([fill["instrument"] for fill in self.fills])
+        rates = np.ones(len(times))
+        for pair in set(pairs):
+            of = pairs == pair
+            rates[of] = self.rate_at(str(pair), times[of])
+        return rates
 
     @property
     def mark(self) -> Series:
@@ -94,32 +103,29 @@ class Run:
 def read_run(path: Path) -> Run:
     """Read a ledger; raises LedgerError when it cannot be read."""
     with reading(path) as db:
-        pnl = _rows(db, "pnl")
-        marks = _rows(db, "marks")
-        states = _rows(db, "lp_states")
-        exposures = _rows(db, "exposures")
-        lp_times, lp, done = _lp(states)
+        pnl_times, pnl = _columns(db, "pnl", LEVELS)
+        exposure_times, exposure = _columns(db, "exposures", ("net_base", "lp_base", "venue_base"))
+        first_pnl, last_pnl = _ends(db, "pnl")
+        _, last_mark = _ends(db, "marks")
+        _, last_lp = _ends(db, "lp_states")
+        lp_times, lp, done = _lp(db)
         first, last = _period(db)
         return Run(
-            facts={row["key"]: row["value"] for row in _rows(db, "meta")},
-            pnl_times=_times(pnl),
-            pnl={name: np.array([float(row[name]) for row in pnl]) for name in LEVELS},
-            pnl_first=pnl[0] if pnl else {},
-            pnl_last=pnl[-1] if pnl else {},
-            currency=pnl[-1]["currency"] if pnl else marks[-1]["currency"] if marks else "USD",
-            marks=_by(marks, lambda row: row["asset"], "price"),
-            mark_sources=sorted({row["source"] for row in marks}),
-            rates=_by(_rows(db, "rates"), lambda row: (row["currency"], row["into"]), "rate"),
+            facts=dict(db.execute("SELECT key, value FROM meta ORDER BY seq")),
+            pnl_times=pnl_times,
+            pnl=pnl,
+            pnl_first=first_pnl,
+            pnl_last=last_pnl,
+            currency=last_pnl.get("currency") or last_mark.get("currency") or "USD",
+            marks={asset: of for (asset,), of in _series(db, "marks", "price", ("asset",)).items()},
+            mark_sources=sorted(source for (source,) in db.execute("SELECT DISTINCT source FROM marks")),
+            rates=_series(db, "rates", "rate", ("currency", '"into"')),
             lp_times=lp_times,
             lp=lp,
             commands_done=done,
-            exposure_times=_times(exposures),
-            exposure={
-                "net": np.array([np.nan if row["net_base"] is None else row["net_base"] for row in exposures]),
-                "lp": np.array([row["lp_base"] for row in exposures]),
-                "venue": np.array([row["venue_base"] for row in exposures]),
-            },
-            pool=states[-1]["pool"] if states else "",
+            exposure_times=exposure_times,
+            exposure=dict(zip(("net", "lp", "venue"), exposure.values(), strict=True)),
+            pool=last_lp.get("pool", ""),
             orders=_rows(db, "orders"),
             updates=_rows(db, "updates"),
             fills=_rows(db, "fills"),
@@ -131,40 +137,69 @@ def read_run(path: Path) -> Run:
         )
 
 
+def _columns(db: sqlite3.Connection, table: str, names: tuple[str, ...]) -> tuple[Times, dict[str, Floats]]:
+    """Return times and columns of a large table; NULL is NaN."""
+    values = ", ".join(f"CAST({name} AS REAL)" for name in names)
+    rows = db.execute(f"SELECT event_time_ns, {values} FROM {table} ORDER BY seq").fetchall()
+    times = np.array([row[0] for row in rows], dtype=np.int64)
+    columns = np.array([row[1:] for row in rows], dtype=np.float64).reshape(len(rows), len(names))
+    return times, {name: columns[:, place] for place, name in enumerate(names)}
+
+
+def _series(db: sqlite3.Connection, table: str, value: str, key: tuple[str, ...]) -> dict[Any, Series]:
+    """Return one series for each value of the key's columns."""
+    found: dict[Any, tuple[list[int], list[float]]] = {}
+    for time, number, *names in db.execute(
+        f"SELECT event_time_ns, {value}, {', '.join(key)} FROM {table} ORDER BY seq"
+    ):
+        times, numbers = found.setdefault(tuple(names), ([], []))
+        times.append(time)
+        numbers.append(number)
+    return {name: Series(np.array(of[0], dtype=np.int64), np.array(of[1])) for name, of in found.items()}
+
+
+def _ends(db: sqlite3.Connection, table: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the first and the last row as written; empty when there is none."""
+    names = ("seq", *TABLES[table].columns)
+    ends = (db.execute(f"SELECT * FROM {table} ORDER BY seq {way} LIMIT 1").fetchone() for way in ("", "DESC"))
+    first, last = (dict(zip(names, row, strict=True)) if row else {} for row in ends)
+    return first, last
+
+
 def _rows(db: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
     names = ("seq", *TABLES[table].columns)
     return [dict(zip(names, row, strict=True)) for row in db.execute(TABLES[table].select)]
 
 
-def _times(rows: list[dict[str, Any]]) -> Times:
-    return np.array([row["event_time_ns"] for row in rows], dtype=np.int64)
-
-
-def _by(rows: list[dict[str, Any]], key: Any, value: str) -> dict[Any, Series]:
-    found: dict[Any, list[dict[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(key(row), []).append(row)
-    return {name: Series(_times(of), np.array([row[value] for row in of])) for name, of in found.items()}
-
-
-def _lp(states: list[dict[str, Any]]) -> tuple[Times, dict[str, Floats], list[tuple[int, str]]]:
-    columns: dict[str, list[float]] = {name: [] for name in ("price", "lower", "upper", "base", "quote", "gas")}
+def _lp(db: sqlite3.Connection) -> tuple[Times, dict[str, Floats], list[tuple[int, str]]]:
+    times: list[int] = []
+    rows: list[tuple[float, ...]] = []
     done: list[tuple[int, str]] = []
-    for state in states:
-        base_unit, quote_unit = 10.0 ** -state["base_decimals"], 10.0 ** -state["quote_decimals"]
+    decode = msgspec.json.decode
+    for time, price, text, base, quote, native, gas, base_decimals, quote_decimals, confirmed in db.execute(
+        "SELECT event_time_ns, price, positions, CAST(wallet_base AS REAL), CAST(wallet_quote AS REAL), "
+        "CAST(native_base AS REAL), CAST(gas_base AS REAL), base_decimals, quote_decimals, confirmed "
+        "FROM lp_states ORDER BY seq"
+    ):
+        lower, upper, held_base, held_quote = inf, -inf, base + native, quote
         # LpPosition as an array: id, lower and upper price, ticks, liquidity, base, quote, fees in base and quote.
-        positions = json.loads(state["positions"])
-        base = int(state["wallet_base"]) + int(state["native_base"]) + sum(each[6] + each[8] for each in positions)
-        quote = int(state["wallet_quote"]) + sum(each[7] + each[9] for each in positions)
-        columns["price"].append(state["price"])
-        columns["lower"].append(min((each[1] for each in positions), default=np.nan))
-        columns["upper"].append(max((each[2] for each in positions), default=np.nan))
-        columns["base"].append(base * base_unit)
-        columns["quote"].append(quote * quote_unit)
-        columns["gas"].append(int(state["gas_base"]) * base_unit)
-        if state["confirmed"] and (not done or done[-1][1] != state["confirmed"]):
-            done.append((state["event_time_ns"], state["confirmed"]))
-    return _times(states), {name: np.array(values) for name, values in columns.items()}, done
+        for position in decode(text):
+            lower, upper = min(lower, position[1]), max(upper, position[2])
+            held_base += position[6] + position[8]
+            held_quote += position[7] + position[9]
+        base_unit, quote_unit = 10.0**-base_decimals, 10.0**-quote_decimals
+        times.append(time)
+        rows.append((price, lower, upper, held_base * base_unit, held_quote * quote_unit, gas * base_unit))
+        if confirmed and (not done or done[-1][1] != confirmed):
+            done.append((time, confirmed))
+    names = ("price", "lower", "upper", "base", "quote", "gas")
+    columns = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
+    columns[np.isinf(columns)] = np.nan  # the range of no position
+    return (
+        np.array(times, dtype=np.int64),
+        {name: columns[:, place] for place, name in enumerate(names)},
+        done,
+    )
 
 
 def _period(db: sqlite3.Connection) -> tuple[int, int]:

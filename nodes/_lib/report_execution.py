@@ -34,7 +34,7 @@ def fills(run: Run) -> dict[str, Any] | None:
     volume = price * size
     with_mid = mid > 0
     slippage = np.where(with_mid, sign * (mid - price) / price * 10_000, 0.0)
-    rate = np.array([run.rate_at(fill["instrument"], fill["event_time_ns"]) for fill in run.fills])
+    rate = run.rate_of_fills()
     markouts = []
     for horizon in MARKOUT_S:
         then = times + horizon * NS

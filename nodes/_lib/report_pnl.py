@@ -140,10 +140,11 @@ def interval(run: Run, taker_run: Run | None, assumptions: Assumptions) -> dict[
     gas = [*assumptions.gas_gwei] if assumptions.run_gas_gwei > 0 and assumptions.gas_gwei else [None]
     outcomes: list[dict[str, Any]] = []
     values: list[float] = []
+    repriced = 0.0 if taker_run else repriced_as_taker(run, assumptions)
     for execution, gwei, reference in product(_executions(run), gas, REFERENCES):
         source, shift = run, 0.0
         if execution == "taker":
-            source, shift = (taker_run, 0.0) if taker_run else (run, repriced_as_taker(run, assumptions))
+            source, shift = taker_run or run, repriced
         factor = gwei / assumptions.run_gas_gwei if gwei is not None else 1.0
         pnl = change_under(source, reference) + shift + float(source.pnl["gas"][-1]) * (factor - 1)
         values.append(money(pnl))
@@ -202,12 +203,12 @@ def _equity_under(run: Run, reference: str, place: int) -> float:
     base = float(run.pnl["lp_base"][place])
     if reference == "venue mid × declared rate":
         return equity
-    at = int(run.pnl_times[place])
-    pool_rate = run.rate_at(run.pool, at)
+    at = run.pnl_times[[place]]
+    pool_rate = float(run.rate_at(run.pool, at)[0])
     if reference == "pool price":
-        price = float(Series(run.lp_times, run.lp["price"]).at(run.pnl_times[[place]])[0])
+        price = float(Series(run.lp_times, run.lp["price"]).at(at)[0])
         return equity + base * (price * pool_rate - mark)
-    venue_rate = run.rate_at(run.fills[0]["instrument"], at) if run.fills else pool_rate
+    venue_rate = float(run.rate_at(run.fills[0]["instrument"], at)[0]) if run.fills else pool_rate
     return base * mark / venue_rate + (unhedged - base * mark) / pool_rate + (equity - unhedged) / venue_rate
 
 
@@ -218,7 +219,7 @@ def repriced_as_taker(run: Run, assumptions: Assumptions) -> float:
     """
     asked = {order["client_order_id"]: order for order in run.orders if order["action"] == "place"}
     total = 0.0
-    for fill in run.fills:
+    for fill, rate in zip(run.fills, run.rate_of_fills().tolist(), strict=True):
         order = asked.get(fill["client_order_id"])
         if fill["liquidity"] != "maker" or order is None or not order["reference_price"]:
             continue
@@ -226,7 +227,6 @@ def repriced_as_taker(run: Run, assumptions: Assumptions) -> float:
         price, size = float(fill["price"]), float(fill["size"])
         crossed = order["reference_price"] * (1 + sign * assumptions.half_spread_bps / 10_000)
         fee = crossed * size * assumptions.taker_fee_bps / 10_000
-        rate = run.rate_at(fill["instrument"], fill["event_time_ns"])
         total += (-sign * size * (crossed - price) - (fee - float(fill["fee"]))) * rate
     return total
 

@@ -61,16 +61,19 @@ class Ledger(Node):
     markout_s: tuple[float, ...] = param(
         (1.0, 5.0, 30.0, 300.0), unit="s", minimum=0, doc="Times after a fill at which the mark is kept."
     )
-    commit_rows: int = param(5_000, minimum=1, doc="Rows in a group.")
+    commit_rows: int = param(5_000, unit="rows", minimum=1, doc="Rows in a group.")
     commit_s: float = param(
         0.0, unit="s", minimum=0, doc="Longest time that a row waits for its group; 0: no limit (backtests)."
     )
     durable_orders: bool = param(False, doc="Whether orders, commands, fills and updates are on disk at once (live).")
     labels: dict[str, str] = param({}, doc="What to remember about the run, as in {topology: x, seed: 1}.")
 
+    _file: LedgerFile
+    _open: bool = False
+
     def start(self) -> None:
-        path = Path(self.run_dir, self.file)
-        self._file = file = LedgerFile(path, self.commit_rows)
+        self._file = file = LedgerFile(Path(self.run_dir, self.file), self.commit_rows)
+        self._open = True
         self._sample_ns = round(self.sample_s * NS_PER_S)
         self._waits = False
         self._wanted: list[int] = []
@@ -86,11 +89,15 @@ class Ledger(Node):
             file.add_fact(key, value)
 
     def stop(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        file = self._file
         for level in (self._lp, self._delta, self._exposure, self._mark, self._pnl, self._rate, self._target):
             level.flush()
-        self._file.add_fact("repeats", json.dumps(self._file.repeats, sort_keys=True))
-        self._file.close()
-        self.closed(path=str(self._file.path), event_time_ns=self.now_ns, rows=self._file.seq, head=self._file.head)
+        file.add_fact("repeats", json.dumps(file.repeats, sort_keys=True))
+        file.close()
+        self.closed(path=self.file, event_time_ns=self.now_ns, rows=file.seq, head=file.head)
 
     # --- what is kept whole -----------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class Report(Node):
         from nodes._lib.report_pnl import Assumptions
         from nodes._lib.report_text import terminal_table
 
-        folder, path = Path(self.run_dir), Path(ledger.path)
+        folder, path = Path(self.run_dir), Path(self.run_dir, ledger.path)
         about = About(
             title=self.title,
             labels=self.labels,

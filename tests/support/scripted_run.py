@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from support.scripted_world import NS, START_S, World
 
 from engine.clock import Clock
@@ -45,4 +46,4 @@ def run_world(
                 host.call(node, f"on_{port}", (message,))
     for node in host.nodes.values():
         host.call(node, "stop", ())
-    return closed[0]
+    return msgspec.structs.replace(closed[0], path=str(out / closed[0].path))

@@ -34,7 +34,7 @@ def test_all_of_a_run_is_on_disk_and_told(tmp_path):
     path = tmp_path / "ledger.sqlite"
     found = verify(path, closed.head)
     assert port == "closed"
-    assert closed == LedgerClosed(str(path), under.now_ns, found.rows, found.head)
+    assert closed == LedgerClosed(path.name, under.now_ns, found.rows, found.head)
     world = [port for _, port, _ in World(minutes=120).messages()]
     for port, table in (("order", "orders"), ("fill", "fills"), ("command", "commands"), ("verdict", "verdicts")):
         assert rows(path, f"SELECT count(*) FROM {table}") == [(world.count(port),)]
