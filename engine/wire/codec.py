@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Callable
 from functools import cache
@@ -49,14 +50,25 @@ def decoder(kind: type[Message]) -> Callable[[bytes], Any]:
 
 
 def encode_state(fields: dict[str, Any]) -> bytes:
-    """Encode declared state as JSON: integers of any size, keys of any plain type."""
-    return _JSON.encode(msgspec.to_builtins(fields, str_keys=True))
+    """Encode declared state as JSON: integers of any size, keys of any plain type, NaN and infinity as text."""
+    values = msgspec.to_builtins(fields, str_keys=True)
+    data = _JSON.encode(values)
+    # JSON has no word for what is not finite; it would come back as null.
+    return _JSON.encode(_worded(values)) if b"null" in data else data
 
 
 def decode_state(data: bytes, types: dict[str, Any]) -> dict[str, Any]:
     """Decode declared state; `types` maps each field to its annotation."""
     raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    return {name: msgspec.json.decode(value, type=types.get(name, Any)) for name, value in raw.items()}
+    return {name: msgspec.json.decode(value, type=types.get(name, Any), strict=False) for name, value in raw.items()}
+
+
+def _worded(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _worded(item) for key, item in value.items()}
+    return list(map(_worded, value)) if isinstance(value, list | tuple) else value
 
 
 def _has_int(kind: Any, seen: set[Any]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
@@ -173,7 +173,11 @@ class LedgerFile:
         self.commit()
         with _explained(self.path):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._db.execute("PRAGMA journal_mode = DELETE")  # so that a reader leaves no files beside a closed ledger
+            try:
+                self._db.execute("PRAGMA journal_mode = DELETE")  # so that a reader leaves no files beside it
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise  # otherwise somebody is reading it right now: all is on disk, and it may stay as it is
             self._db.close()
 
 

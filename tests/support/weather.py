@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from engine import NS_PER_S, In, Message, Node, Out, param, state
 from engine.errors import Place
@@ -65,7 +66,7 @@ class Smoother(Node):
 class Siren(Node):
     """Raises an alarm above a limit, a second late, and a reminder each minute."""
 
-    stale_actions = {"warn": "raise an alarm of level 2"}
+    stale_actions: ClassVar = {"warn": "raise an alarm of level 2"}
 
     reading = In(Reading, doc="What to watch.", critical=True)
     alarm = Out(Alarm, doc="Alarms and reminders.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from pathlib import Path
 
@@ -181,3 +182,12 @@ def test_state_of_any_plain_shape_comes_back():
     fields = {"by_price": {1.5: (1, "a")}, "names": {"b", "a"}, "big": -(1 << 255), "last": Alarm("x", 1), "raw": b"\0"}
     types = {name: field.type for name, field in Kept.spec.state.items()}
     assert decode_state(encode_state(fields), types) == fields
+
+
+def test_state_that_is_not_finite_comes_back():
+    fields = {"price": math.inf, "none": None, "levels": [(1.0, -math.inf)], "reading": Reading(math.nan, 1)}
+    types = {"price": float, "none": float | None, "levels": list[tuple[float, float]], "reading": Reading | None}
+    again = decode_state(encode_state(fields), types)
+    assert math.isnan(again.pop("reading").celsius)
+    del fields["reading"]
+    assert again == fields

@@ -245,6 +245,24 @@ def test_a_locked_file_says_so(tmp_path):
     ledger.close()
 
 
+def test_a_closed_ledger_is_one_file_also_after_reading(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    written(path)
+    verify(path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_reader_does_not_keep_the_writer_from_closing(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    ledger = LedgerFile(path)
+    ledger.adder("marks")(mark(1, 2000.0))
+    ledger.commit()
+    with reading(path) as db:
+        db.execute("SELECT * FROM marks").fetchall()
+        ledger.close()
+    assert verify(path).rows == 1
+
+
 def test_a_folder_that_cannot_be_made_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="run folder"):
