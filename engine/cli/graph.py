@@ -21,6 +21,7 @@ SUFFIXES = {".txt": "text", ".gv": "dot", ".mmd": "mermaid", ".htm": "html"}
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of stdout.")
 @click.option("--process", metavar="NAME", help="Draw one process and what its wires lead to.")
 @click.option("--params/--no-params", default=True, show_default=True, help="Show the parameters that are set.")
+@click.option("--overview", is_flag=True, help="In pictures, boxes and arrows only: no ports, parameters or policies.")
 def command(
     file: Path,
     overlays: tuple[Path, ...],
@@ -29,6 +30,7 @@ def command(
     out: Path | None,
     process: str | None,
     params: bool,
+    overview: bool,
 ) -> None:
     """Draw a topology: its processes, nodes, ports, wires and hubs.
 
@@ -38,6 +40,7 @@ def command(
     Examples:
       pipeline graph topologies/backtest/asymmetric_lp.yaml
       pipeline graph topologies/backtest/asymmetric_lp.yaml -o graph.html
+      pipeline graph topologies/backtest/asymmetric_lp.yaml --overview -o graph.svg
       pipeline graph my.yaml --process trader --format dot --no-params
     """
     from engine.topology.draw import draw, make_scene
@@ -46,7 +49,7 @@ def command(
     if chosen == "png" and out is None and sys.stdout.isatty():
         raise click.UsageError("png is no text for a terminal; write it to a file with -o FILE.png")
     topology = read_topology(file, overlays, sets)
-    data = draw(make_scene(topology, process=process, with_params=params), chosen)
+    data = draw(make_scene(topology, process=process, with_params=params, overview=overview), chosen)
     if out is None:
         click.echo(data, nl=False)
     else:

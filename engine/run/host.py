@@ -10,8 +10,10 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from random import Random
-from typing import Any
+from types import CodeType
+from typing import Any, NamedTuple
 
 from engine.clock import Clock, seconds_to_ns
 from engine.errors import Instruction, NodeFailed, PipelineError
@@ -21,6 +23,22 @@ from engine.node import Node
 Reader = Callable[[Any], None]
 
 
+MAX_CASCADE = 1_000_000
+
+
+class EndlessLoop(PipelineError):
+    """One event has set off a loop of messages that does not end."""
+
+
+def _end_loop(outbox: list[tuple[Port, Message, Port, int]]) -> None:
+    busiest = Counter(f"{port.node}.{port.name}" for port, *_ in outbox).most_common(3)
+    outbox.clear()
+    raise EndlessLoop(
+        f"{MAX_CASCADE:,} messages followed from one event and more were to come; most are of "
+        f"{', '.join(name for name, _ in busiest)}. A loop in the graph never comes to rest"
+    )
+
+
 class Port:
     """One output of one node while it runs: who reads it, and how much has gone through.
 
@@ -28,59 +46,90 @@ class Port:
     timers and other calls are counted the same way, on a port of their own that nobody reads.
     """
 
-    __slots__ = ("closed", "message", "name", "node", "owners", "read", "readers", "sent", "targets")
+    __slots__ = ("closed", "joined", "message", "name", "node", "read", "sent", "targets")
 
     def __init__(self, node: str, name: str, message: type[Message]) -> None:
         self.node = node
         self.name = name
         self.message = message
         self.targets: tuple[tuple[Node, str], ...] = ()
-        self.readers: tuple[Reader, ...] = ()
-        self.owners: tuple[Node | None, ...] = ()
+        self.joined: tuple[Joined, ...] = ()
         self.read: Reader = _nobody
         self.sent = 0
         self.closed = False
 
-    def join(self, reader: Reader, owner: Node | None) -> None:
-        """Add a reader: an input's handler of `owner`, or a tap. One reader is called directly, the common case."""
-        self.readers, self.owners = (*self.readers, reader), (*self.owners, owner)
-        self.read = reader if len(self.readers) == 1 else _fan_out(self.readers)
+    def join(
+        self,
+        reader: Reader,
+        owner: Node | None,
+        watch: Watch | None = None,
+        outbox: list[Any] | None = None,
+    ) -> None:
+        """Add a reader: an input's handler of `owner`, or a tap.
 
-    def after(self, owner: Node) -> tuple[Reader, ...]:
-        """Return the readers that come after those of `owner`."""
-        last = max((index for index, of in enumerate(self.owners) if of is owner), default=len(self.owners))
-        return self.readers[last + 1 :]
+        `watch` is told of each message before the reader; `outbox` is looked at for a loop that does not end.
+        """
+        self.joined = (*self.joined, Joined(reader, owner, watch, outbox))
+        self.read = straight(self.joined)
+
+    def after(self, owner: Node) -> Reader:
+        """Return one reader for all those that come after those of `owner`."""
+        last = max((index for index, each in enumerate(self.joined) if each.owner is owner), default=len(self.joined))
+        return straight(self.joined[last + 1 :])
 
     def part(self, owner: Node) -> None:
         """Take away the readers of `owner`."""
-        kept = [(reader, of) for reader, of in zip(self.readers, self.owners, strict=True) if of is not owner]
-        self.readers, self.owners, self.read = (), (), _nobody
         self.targets = tuple(target for target in self.targets if target[0] is not owner)
-        for reader, of in kept:
-            self.join(reader, of)
+        self.joined = tuple(each for each in self.joined if each.owner is not owner)
+        self.read = straight(self.joined)
+
+
+class Joined(NamedTuple):
+    """A reader of a port; see `Port.join`."""
+
+    reader: Reader
+    owner: Node | None
+    watch: Watch | None
+    outbox: list[Any] | None
 
 
 def _nobody(message: Message) -> None:
     pass
 
 
-def _fan_out(readers: tuple[Reader, ...]) -> Reader:
-    def read(message: Message) -> None:
-        for each in readers:
-            each(message)
+def straight(joined: tuple[Joined, ...]) -> Reader:
+    """Return one function that hands a message to these readers in turn.
 
+    It is compiled as one line per call: a loop over readers, and a frame around each that is watched, would cost as
+    much as the readers themselves. A single plain reader is called directly.
+    """
+    if not joined:
+        return _nobody
+    if len(joined) == 1 and joined[0].watch is None and joined[0].outbox is None:
+        return joined[0].reader
+    lines: list[str] = []
+    scope: dict[str, Any] = {"most": MAX_CASCADE, "end_loop": _end_loop}
+    for number, each in enumerate(joined):
+        if each.outbox is not None:
+            scope["outbox"] = each.outbox
+            lines += [" if len(outbox) > most: end_loop(outbox)"]
+        if each.watch is not None:
+            scope["clock"], scope[f"watch{number}"] = each.watch.clock, each.watch
+            lines += [f" watch{number}.last_ns = clock.now_ns", f" if watch{number}.stale: watch{number}.recover()"]
+        scope[f"read{number}"] = each.reader
+        lines += [f" read{number}(message)"]
+    exec(_compiled("\n".join(["def read(message):", *lines])), scope)
+    read: Reader = scope["read"]
     return read
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str) -> CodeType:
+    return compile(source, "<readers>", "exec")
 
 
 OUTSIDE = Port("", "", Message)
 """The cause of what comes from outside: a history's row, a start, a stop."""
-
-
-MAX_CASCADE = 1_000_000
-
-
-class EndlessLoop(PipelineError):
-    """One event has set off a loop of messages that does not end."""
 
 
 class PendingCall:
@@ -114,28 +163,23 @@ class PendingCall:
 class Watch(PendingCall):
     """Tells a node when one of its inputs has been silent for too long, and when it speaks again."""
 
-    __slots__ = ("action", "after_ns", "input", "last_ns", "stale")
+    __slots__ = ("action", "after_ns", "clock", "host", "input", "last_ns", "stale")
 
-    def __init__(self, node: Node, input: str, after_ns: int, action: str) -> None:
+    def __init__(self, host: Host, node: Node, input: str, after_ns: int, action: str) -> None:
         super().__init__(node, "input_stale", 0, 0, None, 0)
+        self.host = host
+        self.clock = host.clock
         self.input = input
         self.after_ns = after_ns
         self.action = action
         self.last_ns = 0
         self.stale = False
 
-    def reader(self, clock: Clock, handler: Reader, host: Host) -> Reader:
-        """Return the input's handler with a note of the time around it."""
-
-        def read(message: Message) -> None:
-            self.last_ns = clock.now_ns
-            if self.stale:
-                self.stale = False
-                host.recovered(self.node, self.input)
-                host.push(self, self.last_ns + self.after_ns)
-            handler(message)
-
-        return read
+    def recover(self) -> None:
+        """Tell the node that its input speaks again, and go on watching."""
+        self.stale = False
+        self.host.recovered(self.node, self.input)
+        self.host.push(self, self.last_ns + self.after_ns)
 
     def fire(self, host: Host) -> None:
         deadline = self.last_ns + self.after_ns
@@ -210,29 +254,9 @@ class Host:
         """
         node = self.nodes[target[0]]
         port = self.ports[source]
-        reader = self.reader(node, target[1])
-        if on_stale is not None:
-            watch = self._watch(node, target[1], on_stale)
-            reader = watch.reader(self.clock, reader, self)
-        if feedback:
-            reader = self._bounded(reader)
+        watch = None if on_stale is None else self._watch(node, target[1], on_stale)
         port.targets = (*port.targets, (node, target[1]))
-        port.join(reader, node)
-
-    def _bounded(self, reader: Reader) -> Reader:
-        outbox = self.outbox
-
-        def read(message: Message) -> None:
-            if len(outbox) > MAX_CASCADE:
-                busiest = Counter(f"{port.node}.{port.name}" for port, *_ in outbox).most_common(3)
-                outbox.clear()
-                raise EndlessLoop(
-                    f"{MAX_CASCADE:,} messages followed from one event and more were to come; most are of "
-                    f"{', '.join(name for name, _ in busiest)}. A loop in the graph never comes to rest"
-                )
-            reader(message)
-
-        return read
+        port.join(self.reader(node, target[1]), node, watch, self.outbox if feedback else None)
 
     def reader(self, node: Node, input: str) -> Reader:
         """Return the function that hands a message to an input."""
@@ -248,7 +272,7 @@ class Host:
         for watch in self.watches:
             if watch.node is node and watch.input == input:
                 return watch
-        watch = Watch(node, input, seconds_to_ns(on_stale[0]), on_stale[1])
+        watch = Watch(self, node, input, seconds_to_ns(on_stale[0]), on_stale[1])
         self.watches.append(watch)
         return watch
 
@@ -258,9 +282,10 @@ class Host:
         """Call a method of `node` in `delay_s`; see `Node.after` and `Node.every`."""
         if not 0 <= delay_s < math.inf:
             raise ValueError(f"node {node.id!r} asks to be called in {delay_s} s; a delay is finite and not negative")
-        if period_s and seconds_to_ns(period_s) < 1:
+        period_ns = seconds_to_ns(period_s) if period_s else 0
+        if period_s and period_ns < 1:
             raise ValueError(f"node {node.id!r} asks to be called every {period_s} s; the shortest period is 1 ns")
-        call = PendingCall(node, handler, 0, seconds_to_ns(period_s), data, 0)
+        call = PendingCall(node, handler, 0, period_ns, data, 0)
         call.cause, call.cause_number = self.port, self.port.sent
         self.push(call, self.clock.now_ns + seconds_to_ns(delay_s))
         return call
@@ -274,9 +299,13 @@ class Host:
 
     def cancel(self, node: Node, handler: str) -> None:
         """Cancel all pending calls of this handler; see `Node.cancel`."""
+        gone = False
         for _, _, call in self.calls:
             if call.node is node and call.handler == handler and not isinstance(call, Watch):
-                call.cancelled = True
+                call.cancelled = gone = True
+        if gone:  # taken off the list, which would otherwise fill with calls that are not to be made
+            self.calls[:] = [entry for entry in self.calls if not entry[2].cancelled]
+            heapq.heapify(self.calls)
 
     def call_due(self, until_ns: int) -> None:
         """Make every call that is due before `until_ns`, in order of time, moving the clock along."""
@@ -377,8 +406,7 @@ class Host:
             # the readers that come after it still get this message.
             outbox[:] = [sent for sent in entries if (sent[2], sent[3], sent[0].node) != (cause, number, node.id)]
             failure = self._failure(error, node, handler)
-            for later in port.after(node):
-                later(message)
+            port.after(node)(message)
             if node.id in self.failed:
                 port.part(node)
             raise failure from error
@@ -426,10 +454,13 @@ def make_sender(port: Port, append: Callable[[Any], None], host: Host) -> Callab
         f"    def send({arguments}):\n"
         f"        __cause = __host.port\n"
         f"        __append((__port, __message({', '.join(fields)}), __cause, __cause.sent))\n"
+        f"    def whole(message):\n"
+        f"        __cause = __host.port\n"
+        f"        __append((__port, message, __cause, __cause.sent))\n"
+        f"    send.whole = whole\n"
         f"    return send\n"
     )
     scope: dict[str, Any] = {}
     exec(source, scope)
     send: Callable[..., None] = scope["make"](port, append, host, message, *defaults.values())
-    send.whole = lambda message: append((port, message, host.port, host.port.sent))  # type: ignore[attr-defined]
     return send

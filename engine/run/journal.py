@@ -35,8 +35,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._db = sqlite3.connect(path, isolation_level=None)
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_TABLES)
@@ -45,7 +45,11 @@ class Journal:
                 raise JournalDamaged(f"{path} was written by journal version {found}; this is version {VERSION}")
             self._db.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.DatabaseError as error:
+            self._db.close()
             raise JournalDamaged(f"{path} cannot be used as a journal: {error}") from error
+        except JournalDamaged:
+            self._db.close()
+            raise
         self._written: dict[str, bytes] = {}
 
     def save(self, host: Host, positions: dict[str, int]) -> None:

@@ -287,15 +287,22 @@ def _digest(head: str, rows: dict[str, list[Row]]) -> str:
 def _splitter(table: Table, key: Key) -> Callable[[Row], tuple[Row, Row] | None]:
     """Return the function row -> (what names it, what repeats have to agree in); None where the key does not hold."""
     places = {name: 1 + index for index, name in enumerate(table.columns)}
-    named, agreed = [places[name] for name in key.fields], [places[name] for name in key.agree]
+    named, agreed = _picker(places, key.fields), _picker(places, key.agree)
     where = (places[key.where[0]], key.where[1]) if key.where else None
 
     def split(row: Row) -> tuple[Row, Row] | None:
         if where is not None and row[where[0]] != where[1]:
             return None
-        return tuple([row[place] for place in named]), tuple([row[place] for place in agreed])
+        return named(row), agreed(row)
 
     return split
+
+
+def _picker(places: dict[str, int], names: tuple[str, ...]) -> Callable[[Row], Row]:
+    if len(names) > 1:
+        return itemgetter(*(places[name] for name in names))
+    place = places[names[0]]
+    return lambda row: (row[place],)
 
 
 def _known_rows(db: sqlite3.Connection, table: Table, key: Key) -> Iterator[tuple[Row, Row]]:

@@ -47,15 +47,17 @@ def build_report(ledger: Path, about: About, taker_ledger: Path | None = None, h
     taker_run = read_run(taker_ledger) if taker_ledger is not None and taker_ledger.is_file() else None
     if taker_run is not None and not taker_run.has_pnl:
         taker_run = None
+    error = hedge_error(run)
     facts = {
         "rows": verified.rows,
         "commits": verified.commits,
         "repeats": json.loads(run.facts.get("repeats", "{}")),
+        "unknown_share": error["unknown_share"] if error else None,
     }
     report: dict[str, Any] = {
         "title": about.title,
         "run": _run(run, about) | {"ledger": ledger.name, "rows": verified.rows, "head": verified.head},
-        "hedge_error": hedge_error(run),
+        "hedge_error": error,
         "execution": fills(run),
         "orders": orders(run),
         "gates": gates(run),

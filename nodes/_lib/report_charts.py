@@ -9,8 +9,9 @@ from html import escape
 from math import ceil, floor, isclose, log10
 from typing import Any
 
-WIDTH, WIDE, HEIGHT = 620, 1_240, 260
-LEFT, RIGHT, TOP, BOTTOM = 62, 12, 10, 26
+WIDTH, WIDE, HEIGHT = 520, 1_080, 240
+"""Units of the drawing; a label of 11 of them stays legible on a screen of 1024 px."""
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 26
 
 Values = list[float | None]
 
@@ -35,25 +36,39 @@ class Band:
     colour: int
 
 
-def chart(title: str, unit: str, times: list[int], lines: list[Line], *, band: Band | None = None) -> str:
+REACH = 1.5
+"""How far beside the lines a band is shown, in spans of the lines; what is further away would flatten them."""
+
+
+def chart(
+    title: str, unit: str, times: list[int], lines: list[Line], *, band: Band | None = None, wide: bool = False
+) -> str:
     """Return a figure with a line chart over time (s since 1970, UTC), its legend and the data for its cursor.
 
-    With a band it is drawn over the whole width of the page. Empty when there is nothing to draw.
+    `wide` is for the whole width of the page. Empty when there is nothing to draw.
     """
     found = [value for line in lines for value in line.values if value is not None]
-    found += [value for side in ((band.lower, band.upper) if band else ()) for value in side if value is not None]
     if not found or len(times) < 2:
         return ""
     low, high = min(found), max(found)
-    if band is None and low > 0 and low < 0.4 * high:
+    shown = None
+    if band:
+        reach = REACH * ((high - low) or abs(high) * 0.01)
+        shown = _within(band, low - reach, high + reach)
+        sides = [value for side in (shown.lower, shown.upper) for value in side if value is not None]
+        low, high = min([low, *sides]), max([high, *sides])
+    elif 0 < low < 0.4 * high:
         low = 0.0
     ticks = nice_ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
-    width = WIDE if band else WIDTH
+    width = WIDE if wide else WIDTH
     scale = _Scale(width, (times[0], times[-1]), (low, high))
     parts = [_grid(ticks, scale), _time_axis(scale)]
-    if band:
-        parts.append(f'<path class="area c{band.colour}" d="{_area(times, band, scale)}"/>')
+    if band and shown:
+        parts.append(f'<path class="area c{band.colour}" d="{_area(times, shown, scale)}"/>')
+        for side, seen in ((band.lower, shown.lower), (band.upper, shown.upper)):
+            edge = [value if value == cut else None for value, cut in zip(side, seen, strict=True)]
+            parts.append(f'<path class="edge c{band.colour}" d="{_path(times, edge, scale)}"/>')
     for line in lines:
         kind = "line dash" if line.dash else "line"
         parts.append(f'<path class="{kind} c{line.colour}" d="{_path(times, line.values, scale)}"/>')
@@ -62,12 +77,18 @@ def chart(title: str, unit: str, times: list[int], lines: list[Line], *, band: B
         f'<span class="key c{line.colour}{" dash" if line.dash else ""}">{escape(line.name)}</span>' for line in lines
     )
     if band:
-        legend += f'<span class="key wide c{band.colour}">{escape(band.name)}</span>'
-    data = {
+        beyond = "" if shown == band else ", wider than shown where it has no edge"
+        legend += f'<span class="key wide c{band.colour}">{escape(band.name + beyond)}</span>'
+    data: dict[str, Any] = {
         "t": times,
         "box": [LEFT, width - RIGHT],
         "s": [{"n": line.name, "c": line.colour, "v": line.values} for line in lines],
     }
+    if band:
+        data["s"] += [
+            {"n": f"{word} end of the range", "c": band.colour, "v": side}
+            for word, side in (("upper", band.upper), ("lower", band.lower))
+        ]
     return (
         f'<figure class="chart"><figcaption><b>{escape(title)}</b> <span class="unit">{escape(unit)}</span>'
         f'<span class="legend">{legend}</span></figcaption>'
@@ -76,9 +97,18 @@ def chart(title: str, unit: str, times: list[int], lines: list[Line], *, band: B
     )
 
 
+def _within(band: Band, low: float, high: float) -> Band:
+    """Return the part of a band that lies in [low, high]."""
+
+    def clamp(values: Values) -> Values:
+        return [None if value is None else min(max(value, low), high) for value in values]
+
+    return Band(band.name, clamp(band.lower), clamp(band.upper), band.colour)
+
+
 def strip(outcomes: list[dict[str, Any]], low: float, high: float, as_run: float, currency: str) -> str:
     """Return a row of dots, one per outcome, with the interval between the outermost and the place of zero."""
-    width, height, side, middle = 1100, 92, 60, 46
+    width, height, side, middle = WIDE, 92, 60, 46
     left, right = min(low, 0.0), max(high, 0.0)
     span = (right - left) or 1.0
 
@@ -122,9 +152,15 @@ def bars(rows: list[tuple[str, float | None, float | None]]) -> str:
         start = 50 - width if value < 0 else 50.0
         sign = "neg" if value < 0 else "pos"
         fill = f'<i class="{sign}" style="left:{start:.2f}%;width:{width:.2f}%"></i>' if width > 0 else ""
-        return f'<td class="num">{value:+,.2f}</td><td class="bar"><span>{fill}</span></td>'
+        return f'<td class="num">{signed(value)}</td><td class="bar"><span>{fill}</span></td>'
 
     return "".join(f"<tr><th>{escape(name)}</th>{cell(first)}{cell(second)}</tr>" for name, first, second in rows)
+
+
+def signed(value: float) -> str:
+    """Return an amount as HTML, with its sign and thousands set off; one that rounds to nothing is faint."""
+    text = f"{value:+,.2f}"
+    return '<span class="faint">0.00</span>' if text in ("+0.00", "-0.00") else text
 
 
 class _Scale:

@@ -91,7 +91,7 @@ def orders(run: Run) -> dict[str, int]:
         if update["status"] != "rejected" or update["client_order_id"] not in last:
             last[update["client_order_id"]] = update["status"]
     ends = Counter(last.get(name, "no answer") for name in placed)
-    return {"placed": len(placed), "cancels": len(run.orders) - len(placed)} | dict(sorted(ends.items()))
+    return {"placed": len(placed), "cancel requests": len(run.orders) - len(placed)} | dict(sorted(ends.items()))
 
 
 def rebalances(run: Run) -> dict[str, Any]:
@@ -131,14 +131,17 @@ def quality(run: Run, facts: dict[str, Any]) -> list[dict[str, Any]]:
     note("repeats not booked again", ", ".join(f"{name} {n}" for name, n in sorted(repeats.items())) or "none", True)
     states = orders(run)
     note("orders without an outcome", str(states.get("no answer", 0)), not states.get("no answer"))
-    note("orders refused by the venue", str(states.get("rejected", 0)), not states.get("rejected"))
+    late = sum(update["status"] == "rejected" and "post-only" in update["reason"] for update in run.updates)
+    other = states.get("rejected", 0) - late
+    note("post-only orders that would have traded", str(late), True)
+    note("orders refused for other reasons", str(other), not other)
     for instrument, (held, booked) in _reconciled(run).items():
         agree = held == booked
         text = f"{held:f} = sum of fills" if agree else f"venue {held:f}, sum of fills {booked:f}"
         note(f"position in {instrument}", text, agree)
-    if len(run.exposure_times):
-        unknown = float(np.mean(np.isnan(run.exposure["net"])))
-        note("net exposure not known", f"{unknown:.2%} of rows", unknown == 0)
+    unknown = facts["unknown_share"]
+    if unknown is not None:
+        note("net exposure not known", f"{unknown:.2%} of the time", unknown < 0.01)
     if run.has_pnl:
         gap = float(np.max(np.diff(run.pnl_times))) / NS
         usual = float(np.median(np.diff(run.pnl_times))) / NS

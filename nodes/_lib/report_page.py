@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from nodes._lib.report_charts import Band, Line, bars, chart, strip
+from nodes._lib.report_charts import Band, Line, bars, chart, signed, strip
 from nodes._lib.report_style import CSS, SCRIPT
 from nodes._lib.report_text import NAMES, bps, share, step_name
 
@@ -23,7 +23,6 @@ def page(report: dict[str, Any]) -> str:
         _market(report),
         _execution(report),
         _decisions(report),
-        _about(report),
     ]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -51,36 +50,45 @@ def _head(report: dict[str, Any]) -> str:
 
 
 def _length(hours: float) -> str:
+    if hours < 1:
+        return f"{hours * 60:.0f} minutes"
     return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
+
+
+def _units(report: dict[str, Any]) -> tuple[str, str]:
+    """Return base and quote, as in ETH-USDC-5 or ETH-USDT-PERP; those very words where nothing names them."""
+    name = report["run"]["pool"] or next(iter(report["run"]["instruments"]), "")
+    parts = name.split("-")
+    return (parts[0], parts[1]) if len(parts) > 1 else ("base", "quote")
 
 
 def _cards(report: dict[str, Any]) -> str:
     error, moves, pnl, fills = report["hedge_error"], report["volatility"], report["pnl"], report["execution"]
+    base, currency = _units(report)[0], report["run"]["currency"]
     cards = []
     if error is not None:
         with_hedge, without = error["with_hedge"]["rms_base"], error["without_hedge"]["rms_base"]
-        cards.append(
-            (_less(error["rms_reduction"]), f"RMS net exposure: {with_hedge:,.3f} against {without:,.3f} base")
-        )
-    if moves is not None:
-        step = step_name(moves["step_s"])
-        pair = [moves[side]["volatility_per_step"] for side in ("with_hedge", "without_hedge")]
-        cards.append(
-            (
-                _less(moves["volatility_per_step_reduction"]),
-                f"volatility per {step}: {pair[0]:,.2f} against {pair[1]:,.2f}",
-            )
-        )
-        pair = [moves[side]["max_drawdown"] for side in ("with_hedge", "without_hedge")]
-        cards.append((_less(moves["max_drawdown_reduction"]), f"max drawdown: {pair[0]:,.0f} against {pair[1]:,.0f}"))
+        below = f"RMS net exposure: {with_hedge:,.3f} {base} with the hedge, {without:,.3f} without"
+        cards.append(("Hedge error", _less(error["rms_reduction"]), below))
     if pnl is not None:
-        cards.append(
-            (f"{pnl['low']:+,.0f} … {pnl['high']:+,.0f}", f"PnL over the assumptions; as run {pnl['as_run']:+,.0f}")
-        )
-    elif fills is not None:
-        cards.append((bps(fills["slippage_bps"]), "price of fills against the venue's mid, positive is better"))
-        cards.append((share(fills["maker_share"]), f"of {fills['volume_quote']:,.0f} quote traded as maker"))
-    return f"<div class=cards>{''.join(f'<div class=card><b>{a}</b><span>{b}</span></div>' for a, b in cards)}</div>"
+        interval = f"{pnl['low']:+,.0f} … {pnl['high']:+,.0f}"
+        cards.append(("PnL", interval, f"{currency} over the stated assumptions; as run {pnl['as_run']:+,.0f}"))
+    if moves is not None:
+        for name, key, digits in (
+            (f"Volatility per {step_name(moves['step_s'])}", "volatility_per_step", 2),
+            ("Max drawdown", "max_drawdown", 0),
+        ):
+            pair = [f"{moves[side][key]:,.{digits}f}" for side in ("with_hedge", "without_hedge")]
+            below = f"{pair[0]} {currency} with the hedge, {pair[1]} without"
+            cards.append((name, _less(moves[f"{key}_reduction"]), below))
+    if pnl is None and fills is not None:
+        cards.append(("Price of fills", bps(fills["slippage_bps"]), "against the venue's mid; positive is better"))
+        cards.append(("Maker share", share(fills["maker_share"]), f"of {fills['volume_quote']:,.0f} quote traded"))
+    boxes = (
+        f"<div class=card><i>{escape(name)}</i><b>{escape(value)}</b><span>{escape(below)}</span></div>"
+        for name, value, below in cards
+    )
+    return f"<div class=cards>{''.join(boxes)}</div>"
 
 
 def _less(reduction: float | None) -> str:
@@ -94,16 +102,16 @@ def _hedge(report: dict[str, Any]) -> str:
     error, moves, series = report["hedge_error"], report["volatility"], report["series"]
     if error is None and moves is None:
         return ""
-    currency = escape(report["run"]["currency"])
-    rows: list[tuple[str, float | None, float | None, float | None, int]] = []
+    currency, base = escape(report["run"]["currency"]), _units(report)[0]
+    rows: list[tuple[str, float | None, float | None, int]] = []
     if error is not None:
         for name, key, digits in (
-            ("RMS net exposure, base", "rms_base", 4),
-            ("mean |net exposure|, base", "mean_base", 4),
+            (f"RMS net exposure, {escape(base)}", "rms_base", 4),
+            (f"mean |net exposure|, {escape(base)}", "mean_base", 4),
             (f"RMS net exposure, {currency}", "rms_value", 0),
             (f"mean |net exposure|, {currency}", "mean_value", 0),
         ):
-            rows.append((name, error["with_hedge"][key], error["without_hedge"][key], None, digits))
+            rows.append((name, error["with_hedge"][key], error["without_hedge"][key], digits))
     if moves is not None:
         step = step_name(moves["step_s"])
         for name, key in (
@@ -112,11 +120,11 @@ def _hedge(report: dict[str, Any]) -> str:
             (f"variance of PnL per {step}, {currency}²", "variance_per_step"),
             (f"max drawdown, {currency}", "max_drawdown"),
         ):
-            rows.append((name, moves["with_hedge"][key], moves["without_hedge"][key], None, 2))
+            rows.append((name, moves["with_hedge"][key], moves["without_hedge"][key], 2))
     body = "".join(
         f"<tr><th>{name}</th><td class=num>{a:,.{digits}f}</td><td class=num>{b:,.{digits}f}</td>"
         f"<td class=num>{_less(1 - a / b if b else None)}</td></tr>"
-        for name, a, b, _, digits in rows
+        for name, a, b, digits in rows
         if a is not None and b is not None
     )
     table = (
@@ -127,7 +135,7 @@ def _hedge(report: dict[str, Any]) -> str:
         table += f"<p class=note>Net exposure was unknown for {error['unknown_share']:.2%} of the time.</p>"
     exposure = chart(
         "Net exposure",
-        "base",
+        base,
         series["time_s"],
         [
             Line("without hedge", series.get("net.without_hedge", []), 5),
@@ -189,7 +197,7 @@ def _parts(report: dict[str, Any]) -> str:
 
     def line(words: str, key: str) -> str:
         cells = (
-            f"<td class=num>{side[key] if isinstance(side[key], str) else format(side[key], '+,.2f')}</td><td></td>"
+            f"<td class=num>{side[key] if isinstance(side[key], str) else signed(side[key])}</td><td></td>"
             for side in (hedged, alone)
         )
         return f"<tr class=sum><th>{words}</th>{''.join(cells)}</tr>"
@@ -203,7 +211,7 @@ def _parts(report: dict[str, Any]) -> str:
         "decimals.</p></div>"
     )
     others = "".join(
-        f"<tr><th>{escape(each['name'])}</th><td class=num>{each['change']:+,.2f}</td>"
+        f"<tr><th>{escape(each['name'])}</th><td class=num>{signed(each['change'])}</td>"
         f"<td class=num>{each['volatility_per_step']:,.2f}</td><td class=num>{each['max_drawdown']:,.2f}</td></tr>"
         for each in report["alternatives"]
     )
@@ -237,16 +245,11 @@ def _parts(report: dict[str, Any]) -> str:
         Line("with hedge", series["drawdown.with_hedge"], 0),
     ]
     return (
-        f"<h2>What it is made of</h2><div class=two>{parts}{beside}</div>"
-        f"<div class=two style='margin-top:14px'>{chart('Parts of PnL, cumulative', currency, times, cumulative)}"
-        f"{chart('Change of equity', currency, times, curves)}{chart('Drawdown', currency, times, falls)}"
-        f"{_inventory(report)}</div>"
+        f"<h2>What it is made of</h2><div class=two>{parts}<div class=stack>{beside}"
+        f"{chart('Drawdown', currency, times, falls)}</div>"
+        f"{chart('Parts of PnL, cumulative', currency, times, cumulative)}"
+        f"{chart('Change of equity', currency, times, curves)}</div>"
     )
-
-
-def _inventory(report: dict[str, Any]) -> str:
-    series = report["series"]
-    return chart("Inventory of the LP", "base", series["time_s"], [Line("base held", series.get("lp.base", []), 2)])
 
 
 def _market(report: dict[str, Any]) -> str:
@@ -256,15 +259,20 @@ def _market(report: dict[str, Any]) -> str:
     band = None
     if "lp.lower" in series:
         band = Band("range of the LP", series["lp.lower"], series["lp.upper"], 0)
+    base, quote = _units(report)
     name = "pool price" if report["run"]["pool"] else "mark"
     drawn = chart(
         "Price and ranges" if band else "Price",
-        "quote per base",
+        f"{quote} per {base}",
         series["time_s"],
         [Line(name, series["lp.price"], 1)],
         band=band,
+        wide=True,
     )
-    return f"<h2>The market</h2>{drawn}"
+    held = chart(
+        "Inventory of the LP", base, series["time_s"], [Line(f"{base} held", series.get("lp.base", []), 2)], wide=True
+    )
+    return f"<h2>The market{' and the inventory' if held else ''}</h2><div class=stack>{drawn}{held}</div>"
 
 
 # --- how it was done ----------------------------------------------------------------------------------------------
@@ -274,11 +282,11 @@ def _execution(report: dict[str, Any]) -> str:
     fills, orders = report["execution"], report["orders"]
     if fills is None:
         return "<h2>Execution</h2><div class=box>Nothing was filled.</div>"
-    waited = fills["time_to_fill"]
+    waited, base = fills["time_to_fill"], _units(report)[0]
     rows = [
         ("fills", f"{fills['count']:,}"),
-        ("volume", f"{fills['volume_base']:,.4f} base, {fills['volume_quote']:,.0f} quote"),
-        ("bought / sold", f"{fills['bought_base']:,.4f} / {fills['sold_base']:,.4f} base"),
+        ("volume", f"{fills['volume_base']:,.4f} {base}, {fills['volume_quote']:,.0f} of the venue's quote"),
+        ("bought / sold", f"{fills['bought_base']:,.4f} / {fills['sold_base']:,.4f} {base}"),
         ("maker share of volume", share(fills["maker_share"])),
         ("fee", bps(fills["fee_bps"])),
         ("price against the mid", bps(fills["slippage_bps"])),
@@ -289,7 +297,7 @@ def _execution(report: dict[str, Any]) -> str:
         rows.append(
             ("order to first fill", f"median {waited['median_s']:,.1f} s, 90 % within {waited['p90_s']:,.1f} s")
         )
-    rows.append(("orders", ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in orders.items() if count)))
+    rows.append(("orders", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in orders.items() if count)))
     marks = "".join(
         f"<tr><th>{step_name(each['after_s'])}</th><td class=num>{bps(each['bps'])}</td>"
         f"<td class=num>{each['fills']:,}</td></tr>"
@@ -298,10 +306,23 @@ def _execution(report: dict[str, Any]) -> str:
     return (
         f"<h2>Execution</h2><div class=two><div class=box><table><tbody>{_pairs(rows)}</tbody></table>"
         "<p class=note>Weighted by volume; positive is good for us.</p></div>"
-        "<div class=box><h3>Markouts</h3><table><thead><tr><th>after the fill</th><th class=num>mark against fill</th>"
+        "<div class=stack><div class=box><h3>Markouts</h3><table><thead><tr><th>after the fill</th>"
+        "<th class=num>mark against fill</th>"
         f"<th class=num>fills</th></tr></thead><tbody>{marks}</tbody></table><p class=note>How far the mark has moved "
-        "in our favour from the price of the fill; negative means that we were picked off.</p></div></div>"
+        f"in our favour from the price of the fill; negative means that we were picked off.</p></div>{_gates(report)}"
+        "</div></div>"
     )
+
+
+def _gates(report: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><th>{escape(each['rule'])}</th><td class={'good' if each['passed'] else 'bad'}>"
+        f"{'passed' if each['passed'] else 'refused'}</td><td class=num>{each['count']:,}</td></tr>"
+        for each in report["gates"]
+    )
+    head = "<tr><th>rule that decided</th><th></th><th class=num>times</th></tr>"
+    table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+    return f"<div class=box><h3>Risk gates</h3>{table}</div>" if rows else ""
 
 
 def _pairs(rows: list[tuple[str, str]]) -> str:
@@ -316,7 +337,8 @@ def _decisions(report: dict[str, Any]) -> str:
     moves = report["rebalances"]
     if moves is not None and moves["asked"]:
         reasons = "".join(
-            f"<tr><th>{escape(each['reason'])}</th><td class=num>{each['count']}</td></tr>" for each in moves["reasons"]
+            f"<tr><th>{escape(each['reason'])}</th><td class=num>{each['count']:,}</td></tr>"
+            for each in moves["reasons"]
         )
         worth = (
             f" ({moves['gas_value']:,.2f} {escape(report['run']['currency'])})"
@@ -326,32 +348,30 @@ def _decisions(report: dict[str, Any]) -> str:
         boxes.append(
             f"<div class=box><h3>Rebalances: {moves['done']} done of {moves['asked']} asked</h3><table><thead><tr>"
             f"<th>trigger</th><th class=num>times</th></tr></thead><tbody>{reasons}</tbody></table>"
-            f"<p class=note>Gas: {moves['gas_base']:.5f} base{worth}.</p></div>"
-        )
-    if report["gates"]:
-        rows = "".join(
-            f"<tr><th>{escape(each['rule'])}</th><td class={'good' if each['passed'] else 'bad'}>"
-            f"{'passed' if each['passed'] else 'refused'}</td><td class=num>{each['count']:,}</td></tr>"
-            for each in report["gates"]
-        )
-        boxes.append(
-            "<div class=box><h3>Risk gates</h3><table><thead><tr><th>rule that decided</th><th></th>"
-            f"<th class=num>times</th></tr></thead><tbody>{rows}</tbody></table></div>"
+            f"<p class=note>Gas: {moves['gas_base']:.5f} {escape(_units(report)[0])}{worth}.</p></div>"
         )
     checks = "".join(
         f"<tr><th>{escape(each['name'])}</th><td>{escape(each['value'])}</td>"
         f"<td class={'good' if each['fine'] else 'bad'}>{'✓' if each['fine'] else '!'}</td></tr>"
         for each in report["quality"]
     )
-    boxes.append(f"<div class=box><h3>Data quality</h3><table><tbody>{checks}</tbody></table></div>")
-    return f"<h2>Decisions and data</h2><div class=two>{''.join(boxes)}</div>"
+    boxes.append(f"<div class=box><h3>Assumptions and the run</h3><dl>{_facts(report)}</dl></div>")
+    quality = f"<div class=box><h3>Data quality</h3><table><tbody>{checks}</tbody></table></div>"
+    return (
+        f"<h2>Decisions, data and assumptions</h2><div class=two>{quality}<div class=stack>{''.join(boxes)}</div></div>"
+    )
 
 
-def _about(report: dict[str, Any]) -> str:
+def _facts(report: dict[str, Any]) -> str:
     run = report["run"]
     facts = {
-        "ledger": f"{run['ledger']}, {run['rows']:,} rows, chain ends in {run['head']}",
         "mark": ", ".join(run["mark"]) or "none",
+        "ledger": f"{run['ledger']}, {run['rows']:,} rows, chain ends in {run['head']}",
     } | dict(sorted(run["labels"].items()))
-    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
-    return f"<h2>The run</h2><div class=box><dl>{lines}</dl></div>"
+    if report["pnl"] is not None:
+        facts = {
+            "PnL spans": f"{len(report['pnl']['outcomes'])} combinations of execution, gas and reference price; "
+            "they are told with the interval above",
+            "hedge that takes": report["pnl"]["taker_from"],
+        } | facts
+    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())

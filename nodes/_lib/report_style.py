@@ -26,16 +26,20 @@ button { font:inherit; font-size:13px; color:var(--soft); background:var(--card)
   border-radius:8px; padding:5px 11px; cursor:pointer; }
 .cards { display:grid; grid-template-columns:repeat(auto-fit, minmax(210px, 1fr)); gap:14px; margin:20px 0 0; }
 .card, .chart, .box { background:var(--card); border:1px solid var(--line); border-radius:12px; padding:14px 16px; }
-.card b { display:block; font-size:27px; line-height:1.2; font-weight:650; font-variant-numeric:tabular-nums; }
+.card i { display:block; font-style:normal; font-weight:600; font-size:13.5px; }
+.card b { display:block; font-size:27px; margin:3px 0; line-height:1.2; font-weight:650;
+  font-variant-numeric:tabular-nums; }
 .card span { color:var(--soft); font-size:13px; }
 .verdict { font-size:17px; margin:0 0 6px; font-weight:600; }
 .stand { background:var(--warn-bg); color:var(--warn); border-radius:12px; padding:10px 16px; margin:16px 0 0; }
 .stand ul { margin:2px 0 0; padding-left:20px; }
 .two { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap:14px; }
+.stack { display:flex; flex-direction:column; gap:14px; min-width:0; }
+.stack > :last-child { flex:1; }
 .box { overflow-x:auto; }
 table { border-collapse:collapse; width:100%; font-size:14px; }
 th, td { text-align:left; padding:5px 8px; border-bottom:1px solid var(--line); font-weight:400; vertical-align:top; }
-tbody th { min-width:128px; }
+tbody th { white-space:nowrap; }
 thead th { color:var(--soft); font-size:12.5px; }
 tr:last-child > * { border-bottom:0; }
 tr.sum > * { font-weight:650; border-top:2px solid var(--line); }
@@ -43,7 +47,7 @@ tr.sum > * { font-weight:650; border-top:2px solid var(--line); }
 thead th.num { white-space:normal; }
 .faint { color:var(--faint); }
 .good { color:var(--good); } .bad { color:var(--bad); }
-td.bar { width:22%; min-width:90px; }
+td.bar { width:20%; min-width:72px; }
 td.bar span { display:block; position:relative; height:14px; margin-top:4px;
   background:linear-gradient(var(--line), var(--line)) center / 1px 100% no-repeat; }
 td.bar i { position:absolute; top:2px; bottom:2px; border-radius:2px; }
@@ -58,12 +62,12 @@ figcaption { display:flex; flex-wrap:wrap; gap:2px 10px; align-items:baseline; f
 .key.dash::before { border-top-style:dashed; }
 .key.wide::before { height:9px; border:0; background:var(--c); opacity:.22; }
 svg { display:block; width:100%; height:auto; }
-svg text { fill:var(--soft); font-size:11px; font-variant-numeric:tabular-nums; }
+svg text { fill:var(--soft); font-size:11.5px; font-variant-numeric:tabular-nums; }
 svg text.big { fill:var(--ink); font-size:15px; font-weight:600; }
 .grid { stroke:var(--line); stroke-width:1; } .zero { stroke:var(--faint); stroke-width:1.2; }
 .tick, .axis { stroke:var(--faint); } .strip { min-width:640px; }
 .line { fill:none; stroke:var(--c); stroke-width:1.6; stroke-linejoin:round; } .line.dash { stroke-dasharray:5 4; }
-.area { fill:var(--c); opacity:.16; }
+.area { fill:var(--c); opacity:.16; } .edge { fill:none; stroke:var(--c); stroke-width:1.2; opacity:.6; }
 .span { stroke:var(--accent); stroke-width:7; opacity:.28; stroke-linecap:round; }
 .dot { fill:var(--accent); } .dot.hollow { fill:var(--card); stroke:var(--accent); stroke-width:2; }
 .asrun { fill:var(--ink); }
@@ -98,7 +102,7 @@ for (const figure of document.querySelectorAll('.chart')) {
     const place = Math.max(0, Math.min(end, Math.round((at - first) / (last - first) * end)));
     const where = left + (data.t[place] - first) / (last - first) * (right - left);
     cursor.setAttribute('x1', where); cursor.setAttribute('x2', where); cursor.style.visibility = 'visible';
-    tip.replaceChildren(...[[new Date(data.t[place] * 1000).toISOString().slice(0, 16).replace('T', ' '), ''],
+    tip.replaceChildren(...[[new Date(data.t[place] * 1000).toISOString().slice(0, 16).replace('T', ' ') + ' UTC', ''],
       ...data.s.map(line => [line.n, text(line.v[place]), line.c])].map(([name, value, colour]) => {
         const row = document.createElement('div'), label = document.createElement('span');
         const number = document.createElement('b');

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from engine import In, Node, Out, param
+from engine import NS_PER_S, In, Node, Out, param
 from engine import state as kept
 from nodes._lib.pool_position import (
     FEE_UNIT,
@@ -54,6 +54,9 @@ class SimulatedLp(Node):
     gas_coin_in_base: Decimal = param(
         Decimal(1), exclusiveMinimum=0, unit="base", doc="Base per native coin; 1 where base is the native coin."
     )
+    report_s: float = param(
+        0.0, unit="s", minimum=0, doc="Time that fees alone may wait to be told; 0: told at each block."
+    )
     gas_mint: int = param(450_000, minimum=0, unit="gas", doc="Gas of minting one position.")
     gas_burn: int = param(230_000, minimum=0, unit="gas", doc="Gas of burning and collecting one position.")
     gas_swap: int = param(130_000, minimum=0, unit="gas", doc="Gas of one swap.")
@@ -74,6 +77,7 @@ class SimulatedLp(Node):
     acted_on: list[str] = kept(factory=list, doc="Ids of the last commands that were taken.")
     seen: PoolState | None = kept(None, doc="The last state of the pool.")
     sent_price: int = kept(0, doc="Square-root price of the state sent last.")
+    sent_ns: int = kept(0, doc="When it was sent.")
     earned: bool = kept(False, doc="Whether fees have come in since then.")
 
     state = Out(LpState, doc="All that is held: at each block's end when the price moved, and after each command.")
@@ -89,6 +93,11 @@ class SimulatedLp(Node):
             self.native_base = int(self.native * 10**self.base_decimals)
         # Messages of positions that have not changed since: of two around a price, one is out of range.
         self._told: list[LpPosition | None] = [None] * len(self.positions)
+        self._report_ns = round(self.report_s * NS_PER_S)
+
+    def stop(self) -> None:
+        if self.earned and self.seen is not None and self.seen.block_closed:
+            self._send()
 
     # --- along the path ---------------------------------------------------------------------------------------
 
@@ -96,11 +105,13 @@ class SimulatedLp(Node):
         before, self.seen = self.seen, state
         if self.positions and before is not None:
             if state.estimated:
-                self._earn_of_bar(state)
+                self._earn_of_bar(before.sqrt_price_x96, state)
             else:
                 self._earn_of_swap(before.sqrt_price_x96, state)
-        if state.block_closed and (self.earned or state.sqrt_price_x96 != self.sent_price):
-            self._send()
+        if state.block_closed:
+            moved = state.sqrt_price_x96 != self.sent_price
+            if moved or (self.earned and self.clock.now_ns - self.sent_ns >= self._report_ns):
+                self._send()
 
     def _earn_of_swap(self, before: int, state: PoolState) -> None:
         after, others = state.sqrt_price_x96, state.liquidity
@@ -132,17 +143,23 @@ class SimulatedLp(Node):
                 else:
                     self._credit(position, earned, 0)
 
-    def _earn_of_bar(self, state: PoolState) -> None:
+    def _earn_of_bar(self, before: int, state: PoolState) -> None:
+        after, base_in, quote_in = state.sqrt_price_x96, state.base_in, state.quote_in
+        moved = after != before
+        if not (moved or base_in or quote_in):
+            return
         others, low, high = state.liquidity, state.price_low, state.price_high
         for index, position in enumerate(self.positions):
-            if high < position.lower_price or low > position.upper_price:
+            lower, upper = position.lower_price, position.upper_price
+            if high < lower or low > upper:
                 continue
-            position.move_to(state.sqrt_price_x96)
+            if moved:
+                position.move_to(after)
             self._told[index] = None
-            share = position.share_of_bar(low, high)
+            share = 1.0 if low >= lower and high <= upper else position.share_of_bar(low, high)
             own = position.liquidity
             part, pool = self.fee * own, FEE_UNIT * (others + own)
-            base, quote = state.base_in * part // pool, state.quote_in * part // pool
+            base, quote = base_in * part // pool, quote_in * part // pool
             if share < 1:
                 base, quote = int(base * share), int(quote * share)
             if state.protocol_fee_base:
@@ -284,7 +301,7 @@ class SimulatedLp(Node):
         seen = self.seen
         if seen is None:
             return
-        self.sent_price, self.earned = seen.sqrt_price_x96, False
+        self.sent_price, self.sent_ns, self.earned = seen.sqrt_price_x96, self.clock.now_ns, False
         pending, change = "", 0
         if self.pending is not None:
             pending = self.pending.command_id

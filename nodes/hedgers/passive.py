@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from engine import NS_PER_S, In, Node, Out, param, state
+from engine import NS_PER_S, In, Node, Out, Timer, param, state
 from nodes._lib.exposure_gamma import ExposureGamma
 from nodes._lib.hedging import hedge_band
 from nodes._lib.unseen_fills import UnseenFills
@@ -155,6 +155,9 @@ class PassiveHedger(Node):
         self.max_lots = int(self.max_order_size / self.lot_size)
         self.unseen.patience_ns = round(self.settle_s * NS_PER_S)
         self.book_max_age_ns = round(self.book_max_age_s * NS_PER_S)
+        # What is due for the live order; a timer that is not needed any more costs less cancelled than made.
+        self.asking: Timer | None = None
+        self.retiring: Timer | None = None
 
     def resume(self) -> None:
         if self.live is not None:  # the answer to a cancel tells what became of it
@@ -207,17 +210,25 @@ class PassiveHedger(Node):
         if update.status not in FINAL:
             live.acknowledged = True
             self.refusals = 0
+            if self.asking is not None and not live.canceling:
+                self.asking.cancel()
             return
-        self.live = None
+        self._forget()
         if update.status == "rejected" and not live.canceling:
             self._refused()
         self._act()
 
     def on_verdict(self, verdict: GateVerdict) -> None:
         if self.live is not None and verdict.request_id == self.live.client_order_id and not verdict.passed:
-            self.live = None
+            self._forget()
             self._refused()
             self._act()
+
+    def _forget(self) -> None:
+        self.live = None
+        for timer in (self.asking, self.retiring):
+            if timer is not None:
+                timer.cancel()
 
     def input_stale(self, name: str, action: str) -> None:
         self.silent.add(name)
@@ -337,7 +348,7 @@ class PassiveHedger(Node):
         )
         self._expect_answer(order_id)
         if not crossing:
-            self.after(self.max_age_s, self.retire, order_id)
+            self.retiring = self.after(self.max_age_s, self.retire, order_id)
 
     def _cancel(self) -> None:
         live = self.live
@@ -353,8 +364,11 @@ class PassiveHedger(Node):
         self._expect_answer(live.client_order_id)
 
     def _expect_answer(self, order_id: str) -> None:
-        self.cancel(self.ask_after)
-        self.after(self.ack_timeout_s, self.ask_after, order_id)
+        if self.asking is not None:
+            self.asking.cancel()
+        else:
+            self.cancel(self.ask_after)  # one that was set before a restart
+        self.asking = self.after(self.ack_timeout_s, self.ask_after, order_id)
 
     def _refused(self) -> None:
         wait_s = min(max(self.min_interval_s, 0.1) * 2**self.refusals, LONGEST_WAIT_S)

@@ -20,13 +20,14 @@ class Inventory(Node):
     lp = In(LpState, policy="conflate", doc="What the LP holds.")
     vol = In(Volatility, policy="conflate", optional=True, doc="Passed on to readers.")
     rate = In(Conversion, policy="conflate", optional=True, doc="Quote into USD, for the values in USD.")
-    delta = Out(InventoryDelta, doc="When the level has changed, and at least each `refresh_s`.")
+    delta = Out(InventoryDelta, doc="When the level has changed by more than `step`, and at least each `refresh_s`.")
 
     source: str = param(doc="Name of this inventory as chain:pool:wallet; readers keep one level per name.")
     base_target: Decimal = param(Decimal(0), unit="base", doc="Base that is wanted; 0 when all is to be hedged.")
     gas_reserve: Decimal = param(Decimal(0), minimum=0, unit="base", doc="Native base that is for gas, not inventory.")
     valid_blocks: int = param(25, unit="blocks", minimum=1, doc="Blocks after which a level is not to be acted on.")
     refresh_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="Longest time between two messages.")
+    step: Decimal = param(Decimal(0), unit="base", minimum=0, doc="Change of the delta that can wait for `refresh_s`.")
     usd_per_quote: float = param(1.0, unit="USD", exclusiveMinimum=0, doc="Rate to use where no rate is wired.")
 
     epoch: int = state(0, doc="Time at which this writer began, ns.")
@@ -41,7 +42,7 @@ class Inventory(Node):
     def start(self) -> None:
         self.epoch = self.epoch or self.now_ns
         self._refresh_ns = round(self.refresh_s * NS_PER_S)
-        self._units: tuple[int, int, float, float] | None = None
+        self._units: tuple[int, int, int, float, float] | None = None
 
     def resume(self) -> None:
         # What was sent after the last checkpoint is not known: readers must see a new writer.
@@ -58,7 +59,7 @@ class Inventory(Node):
             return
         if self._units is None:
             self._units = self._units_of(lp)
-        target, reserve, base_unit, quote_unit = self._units
+        target, reserve, step, base_unit, quote_unit = self._units
         held = base_fees = 0
         quote = lp.wallet_quote
         for position in lp.positions:
@@ -69,8 +70,9 @@ class Inventory(Node):
         wallet = lp.wallet_base + spare if spare > 0 else lp.wallet_base
         delta = held + base_fees + wallet - target
         level = (delta, lp.pending_base_change, lp.pending, len(lp.positions))
-        now = self.clock.now_ns
-        if level == self.level and now - self.level_ns < self._refresh_ns:
+        now, before = self.clock.now_ns, self.level
+        is_near = before is not None and -step <= delta - before[0] <= step and level[1:] == before[1:]
+        if is_near and now - self.level_ns < self._refresh_ns:
             return
         self.level, self.level_ns = level, now
         self.sequence += 1
@@ -115,12 +117,13 @@ class Inventory(Node):
             )
         )
 
-    def _units_of(self, lp: LpState) -> tuple[int, int, float, float]:
-        """Return target and reserve in wei, and the value of one wei of base and of quote in human units."""
+    def _units_of(self, lp: LpState) -> tuple[int, int, int, float, float]:
+        """Return target, reserve and step in wei, and the value of one wei of base and of quote in human units."""
         scale = 10**lp.base_decimals
         return (
             int(self.base_target * scale),
             int(self.gas_reserve * scale),
+            int(self.step * scale),
             10.0**-lp.base_decimals,
             10.0**-lp.quote_decimals,
         )

@@ -185,9 +185,10 @@ class RiskGate(Node):
         return exposure.net_base
 
     def _worst(self, order: OrderRequest) -> float:
-        waiting = sum(
-            (each.size - each.filled for each in self.open_orders.values() if each.side == order.side), Decimal(0)
-        )
+        waiting = Decimal(0)
+        for each in self.open_orders.values():
+            if each.side == order.side:
+                waiting += each.size - each.filled
         unseen = self.unseen.bought if order.side == "buy" else self.unseen.sold
         return limits.worst_net(order.side, self._net(), float(waiting) + unseen, float(order.size))
 

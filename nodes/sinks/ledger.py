@@ -33,8 +33,8 @@ class Ledger(Node):
 
     Orders, updates, fills, positions, verdicts and commands are all kept, each id once; a repeat is counted, a repeat
     that says something else fails the node. Levels (LP, delta, exposure, mark, rate, target, PnL) are kept at most once
-    per `sample_s`, and always when a command is done, when exposure becomes known or unknown, and at the end. Marks are
-    kept beside that for each fill, at the fill and `markout_s` after it.
+    per `sample_s`, and always when a command is done, when the hedge steps or exposure becomes known or unknown, and at
+    the end. Marks are kept beside that for each fill, at the fill and `markout_s` after it.
 
     Rows go to disk in groups, `commit_rows` at a time, every `commit_s` of the clock, and at the end. With
     `durable_orders` each order, command, fill and update is on disk before the handler returns, and so before its wire
@@ -145,11 +145,13 @@ class Ledger(Node):
             self._keep(level, delta.source, delta, at)
 
     def on_exposure(self, exposure: NetExposure) -> None:
-        level, at, known = self._exposure, exposure.event_time_ns, exposure.net_base is not None
-        if at < level.next_ns.get(exposure.base, 0) and level.facts.get(exposure.base) == known:
+        level, at = self._exposure, exposure.event_time_ns
+        # A step of the hedge is always kept: samples alone fall on what moved the LP, before the hedge has answered.
+        fact = exposure.net_base is not None, exposure.venue_base
+        if at < level.next_ns.get(exposure.base, 0) and level.facts.get(exposure.base) == fact:
             level.skipped[exposure.base] = exposure
             return
-        level.facts[exposure.base] = known
+        level.facts[exposure.base] = fact
         self._keep(level, exposure.base, exposure, at)
 
     def on_mark(self, mark: Mark) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from engine import In, Node, Out, param
+from engine import NS_PER_S, In, Node, Out, param
 from engine import state as kept
 from nodes._lib.book_model import read_book_model
 from nodes.messages import Book, PoolState, Trade
@@ -22,11 +22,12 @@ class PoolMarket(Node):
 
     For each state: first the trade, if the price has moved, at the price reached and in the direction of the move, then
     the book: one level per side, of constant size, half a spread away from the price. With `model` (measured on a
-    capture) its tick, spread and touch replace the params.
+    capture) its tick, spread and touch replace the params. With `refresh_s`, a book that would say nothing new is left
+    out.
     """
 
     pool = In(PoolState, doc="The pool that stands in for a venue.")
-    book = Out(Book, doc="One per state.", tags={"pair": "instrument"})
+    book = Out(Book, doc="One per state, or see `refresh_s`.", tags={"pair": "instrument"})
     trade = Out(Trade, doc="One per state whose price has moved.", tags={"pair": "instrument"}, optional=True)
 
     instrument: str = param(doc="The instrument that is made up, as in ETH-USDT-PERP.")
@@ -37,10 +38,14 @@ class PoolMarket(Node):
     volume_share: float = param(
         1.0, unit="fraction", minimum=0, doc="Size of a trade as a part of what the pool traded on that side."
     )
+    refresh_s: float = param(
+        0.0, unit="s", minimum=0, doc="While the price stands, time after which its book is sent again; 0: each time."
+    )
     base_decimals: int = param(18, minimum=0, unit="1", doc="Decimals of the pool's base token.")
     quote_decimals: int = param(6, minimum=0, unit="1", doc="Decimals of the pool's quote token.")
 
     price: float = kept(0.0, doc="The pool's last price; 0 before the first.")
+    sent_ns: int = kept(0, doc="Time of the last book.")
 
     def start(self) -> None:
         tick, half_spread_bps, self.touch = self.tick_size, self.half_spread_bps, self.touch_base
@@ -52,12 +57,16 @@ class PoolMarket(Node):
         self.ticks_per_quote = 1.0 / tick
         self.half_spread = half_spread_bps / 1e4
         self.base_unit, self.quote_unit = 10.0**self.base_decimals, 10.0**self.quote_decimals
+        self.refresh_ns = round(self.refresh_s * NS_PER_S)
 
     def on_pool(self, state: PoolState) -> None:
         price, before = state.price, self.price
+        now_ns = state.event_time_ns
+        if price == before and now_ns - self.sent_ns < self.refresh_ns:
+            return
         if not 0.0 < price < math.inf:
             return
-        now_ns = state.event_time_ns
+        self.sent_ns = now_ns
         ticks = price * self.ticks_per_quote
         if price != before:
             self.price = price

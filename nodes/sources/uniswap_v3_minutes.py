@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import count
+
+from msgspec.structs import astuple
 
 from engine import NS_PER_S, Node, Out, param
 from nodes._lib.pool_history import PoolMinute, read_pool_minutes
@@ -41,18 +42,17 @@ class UniswapV3Minutes(Node):
 
     def history(self) -> Iterator[tuple[int, PoolState]]:
         """Yield (time, state) of each minute."""
-        shift_ns = 0
-        # Replayed again and again the rows are kept; replayed once they are streamed.
-        kept = list(self._minutes()) if self.repeat > 1 else None
-        for turn in count(1):
-            first_ns = last_ns = 0
-            for state in self._states(kept if kept is not None else self._minutes(), shift_ns):
-                last_ns = state.event_time_ns
-                first_ns = first_ns or last_ns
-                yield last_ns, state
-            if turn == self.repeat or not last_ns:
-                return
-            shift_ns += last_ns - first_ns + MINUTE_NS
+        if self.repeat == 1:
+            for state in self._states(self._minutes()):
+                yield state.event_time_ns, state
+            return
+        # Replayed again and again the states are kept: only their time is another.
+        kept = [(state.event_time_ns, astuple(state)[2:]) for state in self._states(self._minutes())]
+        pool, span_ns = self.pool, kept[-1][0] - kept[0][0] + MINUTE_NS if kept else 0
+        for shift_ns in range(0, self.repeat * span_ns, span_ns or 1):
+            for first_ns, rest in kept:
+                now_ns = first_ns + shift_ns
+                yield now_ns, PoolState(pool, now_ns, *rest)
 
     def history_end_ns(self) -> int:
         """Return about when the replay ends."""
@@ -66,7 +66,7 @@ class UniswapV3Minutes(Node):
             if minute.start_time_ns >= begin_ns:
                 yield minute
 
-    def _states(self, minutes: Iterable[PoolMinute], shift_ns: int) -> Iterator[PoolState]:
+    def _states(self, minutes: Iterable[PoolMinute]) -> Iterator[PoolState]:
         orientation = Orientation(self.base_decimals, self.quote_decimals, self.quote_is_token0, spacing=1)
         prices: dict[int, float] = {}
 
@@ -88,7 +88,7 @@ class UniswapV3Minutes(Node):
             # By position: this is the hot loop of long backtests.
             yield PoolState(
                 pool,
-                minute.event_time_ns + shift_ns,
+                minute.event_time_ns,
                 0,
                 price_of(close),
                 price_of(high if inverted else low),

@@ -27,6 +27,8 @@ REACTORS = sorted(
 )
 WORDS = st.sampled_from(["ETH-USDT-PERP", "ETH-USDC-5", "ETH", "USDT", "USDC", "USD", "1", "a:b:c", "", "Ω\x00"])
 
+DECIMALS = st.integers(0, 36)
+
 
 def values(hint: Any) -> st.SearchStrategy:
     """Return what a field of this type may hold: numbers of any size, not finite ones too, and likely words."""
@@ -59,7 +61,8 @@ def values(hint: Any) -> st.SearchStrategy:
 def messages(cls: type[Message]) -> st.SearchStrategy[Message]:
     cls = Book if cls is Message else cls
     hints = get_type_hints(cls)
-    return st.builds(cls, *(values(hints[name]) for name in cls.__struct_fields__))
+    fields = {name: DECIMALS if name.endswith("_decimals") else values(hints[name]) for name in cls.__struct_fields__}
+    return st.builds(cls, **fields)
 
 
 @pytest.mark.parametrize("name", REACTORS)
@@ -94,7 +97,7 @@ def test_state_survives_the_journal_after_any_messages(name: str, tmp_path_facto
 
 def made(cls: Any, folder: Path) -> tuple[Any, Host]:
     params = {
-        key: str(folder / "file") if param.path else param.convert(catalogue.example_value(param))
+        key: param.convert(catalogue.example_value(param)) if param.required else param.default
         for key, param in cls.spec.params.items()
     }
     host = Host(Clock(10**18), run_dir=str(folder))

@@ -13,13 +13,16 @@ SHOWN = 44
 """Longest value that is written out in a box."""
 
 
-def draw_dot(scene: Scene) -> str:
-    """Return the scene as a DOT graph. Nodes, wires and hubs carry an `id` and a `class` for style sheets."""
-    return "\n".join(_lines(scene)) + "\n"
+def draw_dot(scene: Scene, *, wire_labels: bool = True, rankdir: str = "") -> str:
+    """Return the scene as a DOT graph. Nodes, wires and hubs carry an `id` and a `class` for style sheets.
+
+    Without `wire_labels` the arrows are bare, for a page that tells message and policy when one is pointed at.
+    Without `rankdir` an overview reads from top to bottom, which suits a page of text; else sources are on the left.
+    """
+    return "\n".join(_lines(scene, wire_labels and not scene.overview, rankdir)) + "\n"
 
 
 GRAPH = {
-    "rankdir": "LR",
     "newrank": "true",
     "nodesep": "0.2",
     "ranksep": "0.4",
@@ -75,9 +78,10 @@ def quoted(text: str) -> str:
     return '"' + clean(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _lines(scene: Scene) -> Iterator[str]:
+def _lines(scene: Scene, wire_labels: bool, rankdir: str) -> Iterator[str]:
     yield f"digraph {quoted(scene.name)} {{"
-    yield f"  graph [{_attributes(GRAPH)}, label={_title(scene)}]"
+    graph = GRAPH | {"rankdir": rankdir or ("TB" if scene.overview else "LR")}
+    yield f"  graph [{_attributes(graph)}, label={_title(scene)}]"
     yield f"  node [{_attributes(NODE)}]"
     yield f"  edge [{_attributes(EDGE)}]"
     ids, colours = element_ids(scene), tints(scene)
@@ -92,14 +96,22 @@ def _lines(scene: Scene) -> Iterator[str]:
             yield f'{indent}{quoted(node_id)} [id={ids[node_id]}, class="node-box", label={box}]'
         if process.name:
             yield "  }"
+    joined = {end_of(scene, end) for wire in scene.wires for end in (wire.source, wire.target)}
     for name, hub in scene.hubs.items():
         key = f"hub:{name}"
+        if key not in joined:
+            continue  # a hub that no wire touches is only a number; `text` lists it
         yield f'  {quoted(key)} [id={ids[key]}, class="hub", {_attributes(HUB)}, label={_hub(hub)}]'
     for name in outside(scene):
         label = quoted(name.removeprefix("outside:"))
         yield f'  {quoted(name)} [class="outside", shape=plaintext, fontcolor="{LIGHT["soft"]}", label={label}]'
+    drawn = set()
     for index, wire in enumerate(scene.wires):
-        yield f"  {_end(scene, wire, 'source')} -> {_end(scene, wire, 'target')} [{_wire(wire, index)}]"
+        ends = (_end(scene, wire, "source"), _end(scene, wire, "target"))
+        if scene.overview and ends in drawn:
+            continue
+        drawn.add(ends)
+        yield f"  {ends[0]} -> {ends[1]} [{_wire(wire, index, wire_labels)}]"
     yield "}"
 
 
@@ -132,6 +144,8 @@ def _process_title(name: str, about: str) -> str:
 def _box(scene: Scene, node: NodeView, colour: str) -> str:
     use = f'<font point-size="9" color="{LIGHT["soft"]}">{_html(node.use)}</font>'
     title = f'<b>{_html(node.id)}</b><br align="left"/>{use}<br align="left"/>'
+    if scene.overview:
+        return f'<<table {BOX}><tr><td bgcolor="{colour}" align="left" cellpadding="5">{title}</td></tr></table>>'
     rows = [f'<tr><td colspan="2" bgcolor="{colour}" align="left" cellpadding="5">{title}</td></tr>']
     if node.trouble:
         trouble = _html(_short(node.trouble, SHOWN))
@@ -168,7 +182,7 @@ def _short(text: str, limit: int) -> str:
 def _end(scene: Scene, wire: WireView, side: str) -> str:
     ref = wire.source if side == "source" else wire.target
     name = end_of(scene, ref)
-    if name.startswith(("hub:", "outside:")):
+    if scene.overview or name.startswith(("hub:", "outside:")):
         return quoted(name)
     node = scene.nodes[ref.node]
     ports, letter, compass = (node.outputs, "o", "e") if side == "source" else (node.inputs, "i", "w")
@@ -176,11 +190,11 @@ def _end(scene: Scene, wire: WireView, side: str) -> str:
     return f"{quoted(name)}:{letter}{index}:{compass}"
 
 
-def _wire(wire: WireView, index: int) -> str:
+def _wire(wire: WireView, index: int, labelled: bool) -> str:
     attributes = [f'id="w{index}"', f'class="{"wire feedback" if wire.feedback else "wire"}"']
     topic = next((end.port for end in (wire.source, wire.target) if end.hub), "")
     label = [_html(text) for text in (topic, wire.message, _short(wire.policy, SHOWN)) if text]
-    if label:
+    if label and labelled:
         attributes.append(f"label=<{'<br/>'.join(label)}>")
     if wire.feedback:
         red = LIGHT["feedback"]

@@ -1,8 +1,13 @@
-"""The graph as one self-contained HTML file: the SVG, with pan, zoom, details on hover and highlighted neighbours."""
+"""The graph as one self-contained HTML file: pan, zoom, details on hover, highlighted neighbours.
+
+It holds two drawings, boxes only and boxes with ports; the first is shown where the second would be too small to read.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 
 import msgspec
@@ -11,13 +16,15 @@ from engine.topology.draw.dot import element_ids, end_of
 from engine.topology.draw.page_assets import BUTTONS, SCRIPT, STYLE
 from engine.topology.draw.palette import DARK, LIGHT, kind_of, tints
 from engine.topology.draw.picture import dark_rules, laid_out_svg
-from engine.topology.draw.scene import NodeView, Scene, clean
+from engine.topology.draw.scene import NodeView, Scene, WireView, clean
 
 
 def draw_page(scene: Scene) -> str:
     """Return the page; it loads nothing from anywhere. Raises NoPicture as `draw_svg` does."""
     ids = element_ids(scene)
-    wires = [[ids.get(end_of(scene, end), "") for end in (wire.source, wire.target)] for wire in scene.wires]
+    wires = [
+        [*(ids.get(end_of(scene, end), "") for end in (wire.source, wire.target)), _wire(wire)] for wire in scene.wires
+    ]
     details = {ids[name]: "".join(_node(node)) for name, node in scene.nodes.items()}
     for name, hub in scene.hubs.items():
         topics = "".join(f"<li>{_text(topic)}</li>" for topic in hub.topics)
@@ -35,7 +42,7 @@ def draw_page(scene: Scene) -> str:
 </style>
 </head>
 <body>
-<div id="view">{laid_out_svg(scene)}</div>
+<div id="view">{_boxes(scene)}{laid_out_svg(replace(scene, overview=False), wire_labels=False)}</div>
 <aside id="details" hidden></aside>
 <nav>
 <div id="legend">{"".join(_legend(scene))}</div>
@@ -48,6 +55,21 @@ def draw_page(scene: Scene) -> str:
 </body>
 </html>
 """
+
+
+def _boxes(scene: Scene) -> str:
+    # Both drawings have the same element ids; those of this one start with "o".
+    svg = laid_out_svg(replace(scene, overview=True), rankdir="LR")
+    return re.sub(r' id="(?=[nhw]\d)', ' id="o', svg)
+
+
+def _wire(wire: WireView) -> str:
+    loop = " · feedback" if wire.feedback else ""
+    policy = f"<p>{_text(wire.policy)}{loop}</p>" if wire.policy or loop else ""
+    return (
+        f"<h3>{_text(str(wire.source))} → {_text(str(wire.target))}</h3>"
+        f"<p><code>{_text(wire.message) or 'any message'}</code></p>{policy}"
+    )
 
 
 def _variables() -> str:
@@ -71,7 +93,7 @@ def _legend(scene: Scene) -> Iterator[str]:
         yield '<span><i style="background:var(--hub)"></i>hub: publish → subscribe</span>'
     if any(wire.feedback for wire in scene.wires):
         yield '<span><b class="loop"></b>feedback</span>'
-    yield "<span>drag to move, wheel to zoom, hover for parameters, click for neighbours</span>"
+    yield "<span>hover: parameters of a box, policy of a wire · click: neighbours · drag, wheel: move, zoom</span>"
 
 
 def _node(node: NodeView) -> Iterator[str]:
@@ -81,24 +103,28 @@ def _node(node: NodeView) -> Iterator[str]:
         yield f'<p class="trouble">{_text(node.trouble)}</p>'
     for text in (node.about, node.doc):
         if text:
-            yield f"<p>{_text(text)}</p>"
+            yield f"<p>{_prose(text)}</p>"
     if node.params:
         yield "<table><tr><th>parameter</th><th>value</th><th>meaning</th></tr>"
         for param in node.params:
             value = f"{_text(param.value)} <small>{_text(param.unit)}</small>"
             yield f'<tr class="{"written" if param.written else "default"}"><td>{_text(param.name)}</td>'
-            yield f"<td>{value}</td><td>{_text(param.doc)}</td></tr>"
+            yield f"<td>{value}</td><td>{_prose(param.doc)}</td></tr>"
         yield "</table>"
     for word, ports in (("inputs", node.inputs), ("outputs", node.outputs)):
         if ports:
             yield f"<table><tr><th>{word}</th><th>message</th><th></th></tr>"
             for port in ports:
-                yield (f"<tr><td>{_text(port.name)}</td><td>{_text(port.message)}</td><td>{_text(port.doc)}</td></tr>")
+                yield (f"<tr><td>{_text(port.name)}</td><td>{_text(port.message)}</td><td>{_prose(port.doc)}</td></tr>")
             yield "</table>"
 
 
 def _text(text: str) -> str:
     return escape(clean(text))
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
 def _json(value: object) -> str:

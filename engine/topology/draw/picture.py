@@ -40,9 +40,9 @@ def draw_png(scene: Scene) -> bytes:
     return _run("png", draw_dot(scene), f"-Gdpi={dpi:.0f}")
 
 
-def laid_out_svg(scene: Scene) -> str:
-    """Return the bare SVG element, in light colours; raise NoPicture."""
-    text = _run("svg", draw_dot(scene)).decode()
+def laid_out_svg(scene: Scene, *, wire_labels: bool = True, rankdir: str = "") -> str:
+    """Return the bare SVG element, in light colours, as `draw_dot` is asked for it; raise NoPicture."""
+    text = _run("svg", draw_dot(scene, wire_labels=wire_labels, rankdir=rankdir)).decode()
     return text[text.index("<svg ") :]
 
 

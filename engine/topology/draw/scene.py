@@ -106,6 +106,8 @@ class Scene:
     processes: tuple[ProcessView, ...]
     wires: tuple[WireView, ...]
     with_params: bool
+    overview: bool = False
+    """Pictures show boxes and arrows only: no ports, no parameters, one arrow for all wires between two nodes."""
 
 
 def make_scene(
@@ -113,6 +115,7 @@ def make_scene(
     *,
     process: str | None = None,
     with_params: bool = True,
+    overview: bool = False,
     spec_of: SpecOf = lambda use: node_class(use).spec,
 ) -> Scene:
     """Gather what is to be drawn; a topology that fails its checks is drawn all the same.
@@ -153,6 +156,7 @@ def make_scene(
         processes=_processes(topology, order, home),
         wires=tuple(views),
         with_params=with_params,
+        overview=overview,
     )
 
 

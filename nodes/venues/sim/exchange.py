@@ -205,10 +205,11 @@ class SimulatedExchange(Node):
         self.orders[order_id] = order
         order.queue_ahead = queue_at_arrival(levels_of(book, side), side, limit, self.queue_share)
         self._update(order, "open")
-        for price, size in take(
-            levels_of(book, opposite(side)), side, limit, order.size, lot_size=self.lot_size, taken=self.taken[side]
-        ):
-            self._fill(order, price, size, "taker")
+        if reaches(side, limit, book.ask_price if side == "buy" else book.bid_price):
+            for price, size in take(
+                levels_of(book, opposite(side)), side, limit, order.size, lot_size=self.lot_size, taken=self.taken[side]
+            ):
+                self._fill(order, price, size, "taker")
         if request.time_in_force == "ioc" and order.remaining > 0:
             self._finish(order, "expired", "rest of an immediate-or-cancel order")
 

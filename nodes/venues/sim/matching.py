@@ -48,6 +48,9 @@ def is_market(book: Book) -> bool:
 
 def levels_of(book: Book, side: str) -> list[Level]:
     """Return the displayed (price, size) levels on which orders of `side` rest, best first, without unusable ones."""
+    if not book.levels:  # the best alone, without making lists of both sides
+        best = (book.bid_price, book.bid_size) if side == "buy" else (book.ask_price, book.ask_size)
+        return [best] if 0.0 < best[0] < math.inf and 0.0 < best[1] < math.inf else []
     bids, asks = book.sides()
     return [
         level for level in (bids if side == "buy" else asks) if 0.0 < level[0] < math.inf and 0.0 < level[1] < math.inf

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,8 +245,8 @@ def test_state_timers_and_chance_come_back_from_the_journal(tmp_path: Path) -> N
     journal.save(half, {"sensor": 49})
     journal.close()
     other = fresh()
-    restored = Journal(tmp_path / "state.sqlite")
-    assert restored.restore(other) == {"sensor": 49}
+    with closing(Journal(tmp_path / "state.sqlite")) as restored:
+        assert restored.restore(other) == {"sensor": 49}
     assert other.nodes["siren"].raised == half.nodes["siren"].raised > 0  # type: ignore[attr-defined]
     assert first + feed(other, range(50, 100)) == whole
 
@@ -252,12 +254,11 @@ def test_state_timers_and_chance_come_back_from_the_journal(tmp_path: Path) -> N
 def test_a_journal_of_other_nodes_or_not_a_journal_is_refused(tmp_path: Path) -> None:
     host = Host(Clock())
     build(station(), host)
-    journal = Journal(tmp_path / "state.sqlite")
-    assert journal.restore(host) is None
-    journal.save(host, {})
-    stranger = Host(Clock())
-    with pytest.raises(JournalDamaged, match="which this topology has not"):
-        journal.restore(stranger)
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        assert journal.restore(host) is None
+        journal.save(host, {})
+        with pytest.raises(JournalDamaged, match="which this topology has not"):
+            journal.restore(Host(Clock()))
     (tmp_path / "text.sqlite").write_text("no database at all, but long enough to look like a file" * 50)
     with pytest.raises(JournalDamaged, match="cannot be used as a journal"):
         Journal(tmp_path / "text.sqlite")
@@ -266,16 +267,14 @@ def test_a_journal_of_other_nodes_or_not_a_journal_is_refused(tmp_path: Path) ->
 def test_state_of_an_older_version_is_migrated_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(Clock())
     build(station(), host)
-    journal = Journal(tmp_path / "state.sqlite")
     host.nodes["smoother"].mean = 7.0  # type: ignore[attr-defined]
-    journal.save(host, {})
-    from dataclasses import replace
-
-    monkeypatch.setattr(Smoother, "spec", replace(Smoother.spec, state_version=2))
-    with pytest.raises(ValueError, match="written by version 1"):
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(host, {})
+        monkeypatch.setattr(Smoother, "spec", replace(Smoother.spec, state_version=2))
+        with pytest.raises(ValueError, match="written by version 1"):
+            journal.restore(host)
+        monkeypatch.setattr(Smoother, "migrate", lambda self, version, fields: {"mean": fields["mean"] * 2})
         journal.restore(host)
-    monkeypatch.setattr(Smoother, "migrate", lambda self, version, fields: {"mean": fields["mean"] * 2})
-    journal.restore(host)
     assert host.nodes["smoother"].mean == 14.0  # type: ignore[attr-defined]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
+from math import sqrt
 
 import pytest
 from support.scripted_world import MICRO, NS, PERP, WEI, World, book, fill, lp_state, mark, rate, venue_position
@@ -265,3 +266,16 @@ def test_world_is_closed_and_identities_hold():
     last = states[-1]
     assert last.lvr < 0 < last.lp_fees
     assert last.gas < 0
+
+
+def test_lvr_agrees_with_theory():
+    # Milionis et al. (2022): a range loses σ²·L·√P/4 per time while the price is in it.
+    world = World(minutes=3000, seed=5)
+    under = run_node(Attribution, now_s=1_700_000_000 // 60 * 60 - 1, period_s=3600)
+    for time_s, port, message in world.messages():
+        under.at(time_s)
+        if port in Attribution.spec.inputs:
+            getattr(under, f"on_{port}")(message)
+    state = under.stop()[-1][1]
+    expected = sum(world.volatility**2 * world.liquidity * sqrt(price) / 4 for price in world.path)
+    assert float(-state.lvr) == pytest.approx(expected, rel=0.1)

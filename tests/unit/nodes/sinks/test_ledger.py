@@ -75,12 +75,16 @@ def test_a_done_command_and_unknown_exposure_are_always_kept(tmp_path):
         under.on_lp(lp_state(second, confirmed=confirmed))
     for second, net in enumerate([1.0, 2.0, None, None, 3.0]):
         under.on_exposure(NetExposure("ETH", second * NS, net, 1.0, 0.0))
+    for second, venue in enumerate([-2.0, -2.0, -3.0]):
+        under.on_exposure(NetExposure("BTC", second * NS, 1.0, 1.0, venue))
     for second, value in enumerate([1.0, 1.0, 0.9]):
         under.on_rate(rate(second, "USDC", value))
     under.host.nodes["node"]._file.commit()
     path = tmp_path / "ledger.sqlite"
     assert rows(path, "SELECT event_time_ns / 1000000000 FROM lp_states") == [(0,), (2,)]
-    assert rows(path, "SELECT event_time_ns / 1000000000, net_base FROM exposures") == [(0, 1.0), (2, None), (4, 3.0)]
+    exposures = "SELECT event_time_ns / 1000000000, net_base FROM exposures WHERE base ="
+    assert rows(path, f"{exposures} 'ETH'") == [(0, 1.0), (2, None), (4, 3.0)]
+    assert rows(path, f"{exposures} 'BTC'") == [(0, 1.0), (2, 1.0)]
     assert rows(path, "SELECT rate FROM rates") == [(1.0,), (0.9,)]
 
 
