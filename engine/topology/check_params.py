@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from engine import units
 from engine.errors import Place, Problem
 from engine.spec import NodeSpec, ParamSpec
-from engine.topology.disguise import LOOKS_SECRET
+from engine.topology.disguise import LOOKS_SECRET, PUBLIC_NAME
 from engine.topology.model import NodeDecl, SecretRef, SecretText, Setting
 from engine.topology.rules import Graph, nearest, problem_at
 
@@ -21,8 +22,6 @@ CODES = {
     "plain-tcp": "An address leaves this machine over TCP without encryption.",
 }
 
-# Hashes and ids have the form of a private key and are public.
-PUBLIC_NAME = re.compile(r"(?:^|_)(?:hash|id|topic|root|digest|sha256)$")
 TCP_HOST = re.compile(r"^tcp://(\[[^\]]*\]|[^:/]*)")
 LOOPBACK = re.compile(r"^(?:127(?:\.\d+){3}|localhost|\[::1\])$")
 
@@ -52,6 +51,9 @@ def _node_problems(graph: Graph, node: NodeDecl, spec: NodeSpec) -> Iterator[Pro
         message = f"node {node.id!r} ({node.use}) has no param {name!r}"
         place = graph.key_place(setting.origin.place, name)
         yield problem_at("unknown-param", message, setting.origin, fix, place=place)
+        if near and spec.params[near].secret:
+            # What was meant for a secret is one, whatever its name; the line must not be printed either.
+            yield from _clear_problems(node, replace(spec.params[near], name=name), setting)
     for name, param in spec.params.items():
         if param.required and name not in node.params and name not in meant:
             message = f"node {node.id!r} ({node.use}) needs param {name!r}: {param.doc.rstrip('.')}"
@@ -64,16 +66,21 @@ def _all_of(count: int) -> str:
     return words.get(count, f"all {count}")
 
 
-def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Iterator[Problem]:
+def _clear_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Iterator[Problem]:
     where = f"param {param.name!r} of node {node.id!r} ({node.use})"
-    clear = list(_secrets_in_clear(param, setting))
-    for place in clear:
+    for place in _secrets_in_clear(param, setting):
         what = "is a secret" if param.secret else "looks like a private key or password"
         name = param.name.upper()
         fix = f"write ${{secret:{name}}}; the value goes into $PIPELINE_SECRET_{name} or the file .secrets/{name}"
         yield problem_at(
             "secret-in-clear", f"{where} {what}, and is written in clear", setting.origin, fix, place=place
         )
+
+
+def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Iterator[Problem]:
+    where = f"param {param.name!r} of node {node.id!r} ({node.use})"
+    clear = list(_clear_problems(node, param, setting))
+    yield from clear
     if clear:
         return
     reason = misfit(param, setting)
@@ -109,11 +116,14 @@ def misfit(param: ParamSpec, setting: Setting) -> str | None:
 
 
 def _secrets_in_clear(param: ParamSpec, setting: Setting) -> Iterator[Place | None]:
-    if setting.secret:
-        return
     if param.secret:
-        if setting.value not in ("", None) and not _has_secret(setting.value):
-            yield None
+        if not isinstance(setting.value, dict | list):
+            if setting.value not in ("", None) and not _has_secret(setting.value):
+                yield None
+            return
+        for path, item in _leaves(setting.value):
+            if item not in ("", None) and not _has_secret(item):
+                yield setting.places.get(path)
         return
     for path, text in _texts(setting.value):
         if LOOKS_SECRET.search(text) and not PUBLIC_NAME.search(path.rpartition(".")[2] or param.name):
@@ -130,9 +140,14 @@ def _has_secret(value: Any) -> bool:
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield (path, text) of every text within a value."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict | list):
+    return ((where, item) for where, item in _leaves(value, path) if isinstance(item, str))
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (path, item) of everything within a value that holds nothing itself."""
+    if isinstance(value, dict | list):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in pairs:
-            yield from _texts(item, f"{path}.{key}" if path else str(key))
+            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value

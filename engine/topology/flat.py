@@ -6,30 +6,32 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import Place
 from engine.registry import node_class
-from engine.topology.disguise import LOOKS_SECRET
+from engine.topology.disguise import HIDDEN, LOOKS_SECRET, PUBLIC_NAME
 from engine.topology.model import (
     HubDecl,
     NodeDecl,
     Origin,
     ProcessDecl,
     Restart,
+    Secret,
     SecretRef,
     SecretText,
     Setting,
     Topology,
+    Variant,
     Wire,
 )
 
 Path = tuple[str, ...]
-HIDDEN = "***"
 PLAIN_TEXT = re.compile(r"^[A-Za-z_/][\w./+-]*$")
 LITERAL = re.compile(r"\$\{(?!run\.(?:dir|id)\})")
 """A `${` that is text: only the run's own marks are still references once all is resolved."""
+_UNSET = Setting(None, Origin(Place("", 1, 1)))
 WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})
 
 
@@ -60,7 +62,8 @@ def flatten(topology: Topology) -> Flat:
         data["processes"] = {name: _process(process, origins) for name, process in topology.processes.items()}
     if topology.variants:
         data["variants"] = {
-            name: {"about": variant.about, "set": dict(variant.set)} for name, variant in topology.variants.items()
+            name: {"about": variant.about, "set": _changes(variant, topology)}
+            for name, variant in topology.variants.items()
         }
         origins.update({("variants", name): variant.origin for name, variant in topology.variants.items()})
     return Flat(data, origins)
@@ -105,7 +108,7 @@ def _node(node: NodeDecl, topology: Topology, origins: dict[Path, Origin]) -> di
     if node.params:
         hidden, paths = _special_params(node)
         result["params"] = {
-            name: _value(setting, name in hidden, name in paths) for name, setting in node.params.items()
+            name: _value(name, setting, name in hidden, name in paths) for name, setting in node.params.items()
         }
         origins.update({(*at, "params", name): setting.origin for name, setting in node.params.items()})
     return result
@@ -135,33 +138,64 @@ def _writer(wire: Wire) -> Any:
 
 
 def _special_params(node: NodeDecl) -> tuple[set[str], set[str]]:
-    """Return the names of the node's secret params and of its paths."""
+    """Return the names of the node's params that are secret, or may be since nobody declares them, and of its paths."""
     try:
         params = node_class(node.use).spec.params
     except Exception:  # noqa: BLE001  a type that cannot be used is for `check` to report; here all is kept secret
         return set(node.params), set()
-    return {name for name, param in params.items() if param.secret}, {name for name, p in params.items() if p.path}
+    secret = {name for name, param in params.items() if param.secret}
+    if secret:
+        # A name that is misspelt may be the name of a secret.
+        secret |= node.params.keys() - params.keys()
+    return secret, {name for name, param in params.items() if param.path}
 
 
-def _value(setting: Setting, hidden: bool, path: bool) -> Any:
-    if hidden and not setting.secret and isinstance(setting.value, str) and setting.value:
-        return HIDDEN
-    value = _shown(setting.value)
+def _changes(variant: Variant, topology: Topology) -> dict[str, Any]:
+    """Return what a variant sets, with the secrets among it hidden."""
+    result: dict[str, Any] = {}
+    for path, value in variant.set.items():
+        node = topology.nodes.get(path.removeprefix("nodes.").rpartition(".")[0].removesuffix(".params"))
+        name = path.rpartition(".")[2]
+        hidden = node is not None and name in _special_params(replace(node, params={name: _UNSET}))[0]
+        result[path] = _covered(value) if hidden else _shown(value, name)
+    return result
+
+
+def _value(name: str, setting: Setting, hidden: bool, path: bool) -> Any:
+    if hidden:
+        return _covered(setting.value)
+    value = _shown(setting.value, name)
     if path and not setting.secret:
         return _rooted(value, os.path.dirname(os.path.abspath(setting.origin.place.file)))
     return value
 
 
-def _shown(value: Any) -> Any:
+def _covered(value: Any) -> Any:
+    """Return the value of a secret param: references stay, all else that is written out is hidden."""
+    if isinstance(value, SecretRef | SecretText):
+        return _shown(value, "")
+    if isinstance(value, dict):
+        return {str(key): _covered(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_covered(item) for item in value]
+    return value if value in ("", None) else HIDDEN
+
+
+def _shown(value: Any, name: str) -> Any:
+    """Return a value as it is written in a file; `name` tells what is a hash from what looks like a key."""
+    if isinstance(value, Secret):
+        return HIDDEN
     if isinstance(value, SecretRef):
         return f"${{secret:{value.name}}}"
     if isinstance(value, SecretText):
-        return "".join(_shown(part) for part in value.parts)
+        return "".join(_shown(part, name) for part in value.parts)
     if isinstance(value, str):
-        return LITERAL.sub("$${", LOOKS_SECRET.sub(HIDDEN, value))
+        return LITERAL.sub("$${", value if PUBLIC_NAME.search(name) else LOOKS_SECRET.sub(HIDDEN, value))
     if isinstance(value, dict):
-        return {str(key): _shown(item) for key, item in value.items()}
-    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): _shown(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item, str(index)) for index, item in enumerate(value)]
+    return value
 
 
 def _rooted(value: Any, folder: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import Problem, TopologyError
+from engine.topology.disguise import remember
 from engine.topology.model import NodeDecl, Origin, Secret, SecretRef, SecretText, Setting, Topology
 from engine.topology.tree import Scalar, Tree, leaves, plain
 
@@ -63,8 +64,9 @@ def find_secret(name: str, env: Mapping[str, str] | None = None, folder: Path = 
 def resolve_secrets(topology: Topology, lookup: Callable[[str], str] = find_secret) -> Topology:
     """Return the topology with every secret filled in; raise TopologyError naming all that are missing.
 
-    The result is for the process that runs the nodes. It must not be printed or written; `Secret` hides itself in
-    a repr, but not from whoever formats it as text.
+    The result is for the process that runs the nodes, and must not be printed or written: `Secret` hides itself in a
+    repr, but not from whoever formats it as text. What the command line says of errors is cleaned of it
+    (`disguise.without_secrets`).
     """
     found: dict[str, Secret] = {}
     problems: list[Problem] = []
@@ -73,6 +75,7 @@ def resolve_secrets(topology: Topology, lookup: Callable[[str], str] = find_secr
         if name not in found:
             try:
                 found[name] = Secret(lookup(name))
+                remember(found[name])
             except LookupError as error:
                 fix = f"export {ENV_PREFIX}{name}=..., or write the file .secrets/{name} with mode 0600"
                 reason = str(error) if isinstance(error, SecretMissing) else f"secret {name} is not set"

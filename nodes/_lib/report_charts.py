@@ -212,15 +212,14 @@ def _grid(ticks: list[float], scale: _Scale) -> str:
 def _time_axis(scale: _Scale) -> str:
     span = scale.last - scale.first
     steps = (60, 300, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_592_000)
-    step = next((size for size in steps if span / size <= scale.width / 90), 31_536_000 // 4)
-    form = "%H:%M" if step < 86_400 and span < 2 * 86_400 else "%d %b %H:%M" if step < 86_400 else "%d %b"
+    step = next((size for size in steps if span / size <= scale.width / 72), 31_536_000 // 4)
     result = ""
     first = ceil(scale.first / step) * step
     for time in range(first, scale.last + 1, step):
         x = scale.x(time)
         anchor = "end" if x > scale.width - 40 else "middle"
         result += f'<line class="tick" x1="{x}" x2="{x}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 4}"/>'
-        text = datetime.fromtimestamp(time, UTC).strftime(form)
+        text = datetime.fromtimestamp(time, UTC).strftime("%H:%M" if time % 86_400 else "%d %b")
         result += f'<text x="{x}" y="{HEIGHT - BOTTOM + 17}" text-anchor="{anchor}">{text}</text>'
     return result
 

@@ -45,7 +45,7 @@ def _head(report: dict[str, Any]) -> str:
         f"<p class=sub>{run['from']} to {run['to']} · {_length(run['hours'])} · "
         f"amounts in {escape(run['currency'])}</p>"
         f'</div><button type="button">light / dark</button></header>'
-        f"{notice if stand_ins else ''}{_cards(report)}"
+        f"{_cards(report)}{notice if stand_ins else ''}"
     )
 
 
@@ -57,7 +57,10 @@ def _length(hours: float) -> str:
 
 def _units(report: dict[str, Any]) -> tuple[str, str]:
     """Return base and quote, as in ETH-USDC-5 or ETH-USDT-PERP; those very words where nothing names them."""
-    name = report["run"]["pool"] or next(iter(report["run"]["instruments"]), "")
+    return _pair(report["run"]["pool"] or next(iter(report["run"]["instruments"]), ""))
+
+
+def _pair(name: str) -> tuple[str, str]:
     parts = name.split("-")
     return (parts[0], parts[1]) if len(parts) > 1 else ("base", "quote")
 
@@ -282,13 +285,13 @@ def _execution(report: dict[str, Any]) -> str:
     fills, orders = report["execution"], report["orders"]
     if fills is None:
         return "<h2>Execution</h2><div class=box>Nothing was filled.</div>"
-    waited, base = fills["time_to_fill"], _units(report)[0]
+    waited, (base, quote) = fills["time_to_fill"], _pair(next(iter(report["run"]["instruments"]), ""))
     rows = [
         ("fills", f"{fills['count']:,}"),
-        ("volume", f"{fills['volume_base']:,.4f} {base}, {fills['volume_quote']:,.0f} of the venue's quote"),
+        ("volume", f"{fills['volume_base']:,.4f} {base}, {fills['volume_quote']:,.0f} {quote}"),
         ("bought / sold", f"{fills['bought_base']:,.4f} / {fills['sold_base']:,.4f} {base}"),
         ("maker share of volume", share(fills["maker_share"])),
-        ("fee", bps(fills["fee_bps"])),
+        ("fee paid", bps(fills["fee_bps"])),
         ("price against the mid", bps(fills["slippage_bps"])),
         ("… of maker fills", bps(fills["slippage_maker_bps"])),
         ("… of taker fills", bps(fills["slippage_taker_bps"])),
@@ -305,7 +308,7 @@ def _execution(report: dict[str, Any]) -> str:
     )
     return (
         f"<h2>Execution</h2><div class=two><div class=box><table><tbody>{_pairs(rows)}</tbody></table>"
-        "<p class=note>Weighted by volume; positive is good for us.</p></div>"
+        "<p class=note>Weighted by volume. Positive is good for us, in prices; a fee is what we pay.</p></div>"
         "<div class=stack><div class=box><h3>Markouts</h3><table><thead><tr><th>after the fill</th>"
         "<th class=num>mark against fill</th>"
         f"<th class=num>fills</th></tr></thead><tbody>{marks}</tbody></table><p class=note>How far the mark has moved "

@@ -23,7 +23,7 @@ h2 { font-size:18px; margin:36px 0 12px; }
 h3 { font-size:14px; margin:0 0 8px; color:var(--soft); font-weight:600; }
 .sub { color:var(--soft); margin:0; }
 button { font:inherit; font-size:13px; color:var(--soft); background:var(--card); border:1px solid var(--line);
-  border-radius:8px; padding:5px 11px; cursor:pointer; }
+  border-radius:8px; padding:5px 11px; cursor:pointer; white-space:nowrap; }
 .cards { display:grid; grid-template-columns:repeat(auto-fit, minmax(210px, 1fr)); gap:14px; margin:20px 0 0; }
 .card, .chart, .box { background:var(--card); border:1px solid var(--line); border-radius:12px; padding:14px 16px; }
 .card i { display:block; font-style:normal; font-weight:600; font-size:13.5px; }
@@ -81,6 +81,8 @@ svg text.big { fill:var(--ink); font-size:15px; font-weight:600; }
 details { margin-top:10px; } summary { cursor:pointer; color:var(--soft); font-size:13.5px; }
 dl { display:grid; grid-template-columns:max-content 1fr; gap:3px 18px; margin:0; font-size:14px; }
 dt { color:var(--soft); } dd { margin:0; overflow-wrap:anywhere; }
+@media (max-width: 1239px) { tbody th { white-space:normal; min-width:108px; } th, td { padding:5px; }
+  td.bar { min-width:40px; } }
 @media print { body { background:#fff; } button { display:none; } .chart, .box, .card { break-inside:avoid; } }
 """
 

@@ -16,8 +16,8 @@ svg.chosen .near { opacity: 1; }
 .edge:hover path:not(.grip), svg.chosen .edge.near path:not(.grip) { stroke-width: 2.2; }
 .node.picked > path, .node.picked > polygon { stroke-width: 2; }
 #details { position: absolute; max-width: min(540px, 90vw); max-height: calc(100vh - 90px); overflow: hidden;
-  padding: 10px 14px; background: var(--box); border: 1px solid var(--line); border-radius: 8px; box-shadow: 0 6px 24px #0003;
-  pointer-events: none; }
+  padding: 10px 14px; background: var(--box); border: 1px solid var(--line); border-radius: 8px;
+  box-shadow: 0 6px 24px #0003; pointer-events: none; }
 #details h2 { margin: 0; font-size: 15px; }
 #details h3 { margin: 0; font-size: 13px; }
 #details p { margin: 3px 0 6px; color: var(--soft); }
@@ -95,6 +95,7 @@ for (const each of [boxes, ports]) {
   each.querySelectorAll(".edge > path, .edge a > path").forEach(path => {
     const grip = path.cloneNode();
     grip.setAttribute("class", "grip");
+    grip.removeAttribute("stroke");
     path.after(grip);
   });
 }

@@ -281,7 +281,7 @@ def test_reading_what_is_not_there(tmp_path):
         verify(tmp_path / "none.sqlite")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=60))
 def test_any_mix_of_repeats_commits_and_restarts(tmp_path_factory, script):
     path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
