@@ -77,9 +77,10 @@ def _has_module(package: str, name: str) -> bool:
     if any(not part.isidentifier() or part.startswith("_") for part in name.split(".")):
         return False
     try:
-        return importlib.util.find_spec(f"{package}.{name}") is not None
+        found = importlib.util.find_spec(f"{package}.{name}")
     except ModuleNotFoundError:
         return False
+    return found is not None and found.submodule_search_locations is None
 
 
 def _nodes_in(module_name: str) -> list[type[Node]]:

@@ -47,7 +47,9 @@ DIMENSIONS = (TIME, BYTES, FRACTION)
 MAX_NUMBER = 10**300
 
 # The lengths are bounded so that no text, however odd, makes an enormous number.
-NUMBER_WITH_UNIT = re.compile(r"([-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,3})?)\s*(.{0,60})")
+NUMBER_WITH_UNIT = re.compile(
+    r"([-+]?(?:[0-9]{1,60}(?:\.[0-9]{0,60})?|\.[0-9]{1,60})(?:[eE][-+]?[0-9]{1,3})?)\s*(.{0,60})"
+)
 
 
 class UnitError(ValueError):

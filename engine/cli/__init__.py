@@ -105,6 +105,7 @@ def _announces_commands(folder: str) -> bool:
 def _report(error: Exception) -> int:
     """Print what ended the command to stderr; return the exit code."""
     from engine.errors import ExitCode, PipelineError, TopologyError
+    from engine.topology.disguise import without_secrets
 
     if isinstance(error, TopologyError):
         from engine.topology.render_problems import render
@@ -112,11 +113,11 @@ def _report(error: Exception) -> int:
         click.echo(render(error.problems, colour=sys.stderr.isatty()), err=True)
         return error.exit_code
     if isinstance(error, PipelineError):
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {without_secrets(str(error))}", err=True)
         return error.exit_code
     path = _save_traceback(error)
     click.echo(
-        f"error: {type(error).__name__}: {error}\n"
+        f"error: {type(error).__name__}: {without_secrets(str(error))}\n"
         f"This is a mistake in the program, not in your input. The traceback is in {path}; please report it.",
         err=True,
     )
@@ -127,9 +128,11 @@ def _save_traceback(error: Exception) -> str:
     import tempfile
     import traceback
 
+    from engine.topology.disguise import disguise, without_secrets
+
+    text = f"command line: {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}"
     with tempfile.NamedTemporaryFile("w", prefix="pipeline-", suffix=".traceback.txt", delete=False) as file:
-        file.write(f"command line: {' '.join(sys.argv)}\n")
-        traceback.print_exception(error, file=file)
+        file.write(disguise(without_secrets(text)))
     return file.name
 
 

@@ -15,13 +15,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class TopologyFile(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A topology file; completes directories and `.yaml` names."""
+    """A topology file, or a pipe such as /dev/stdin; completes directories and `.yaml` names."""
 
     name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
-        if not path.is_file():
+        if path.is_dir():
+            self.fail(f"{str(path)!r} is a folder; name a file in it", param, ctx)
+        if not path.is_file() and not path.is_fifo():
             from difflib import get_close_matches
 
             beside = [str(item) for item in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []

@@ -12,7 +12,7 @@ from engine.cli._common import TopologyFile, overlay_option, set_option
 
 if TYPE_CHECKING:
     from engine.errors import Problem
-    from engine.topology.model import Topology
+    from engine.topology.model import Topology, Variant
 
 POLL_S = 0.25
 
@@ -50,8 +50,9 @@ def command(
         code = _print_json(results) if as_json else _print_text(results)
         if not watch:
             return code
-        for _, topology, _ in results:
+        for _, topology, problems in results:
             seen.update(_times(topology.files if topology else ()))
+            seen.update(_times(problem.place.file for problem in problems if problem.place))
         seen.update(_times([*files, *overlays]))
         changed = _wait_for_change(seen)
         if not as_json:
@@ -70,7 +71,31 @@ def examine(
         topology = load_topology([file, *overlays], list(sets))
     except TopologyError as error:
         return None, error.problems
-    return topology, check(topology, offline=offline)
+    problems = check(topology, offline=offline)
+    if not any(problem.severity == "error" for problem in problems):
+        for variant in topology.variants.values():
+            problems += _in_variant(variant, [file, *overlays], sets)
+    return topology, problems
+
+
+def _in_variant(variant: Variant, files: list[Path], sets: tuple[str, ...]) -> list[Problem]:
+    """Return the errors that a topology has only with what a variant sets."""
+    import dataclasses
+
+    from engine.errors import TopologyError
+    from engine.topology.check import check
+    from engine.topology.load import as_sets, load_topology
+
+    try:
+        found = check(load_topology(files, [*sets, *as_sets(variant)]), offline=True)
+    except TopologyError as error:
+        found = error.problems
+    place = variant.origin.place
+    return [
+        dataclasses.replace(problem, message=f"variant {variant.name!r}: {problem.message}", place=place)
+        for problem in found
+        if problem.severity == "error"
+    ]
 
 
 Result = tuple[Path, "Topology | None", "list[Problem]"]
@@ -134,8 +159,14 @@ def _counted(count: int, word: str) -> str:
 
 
 def _times(files: Iterable[str | Path]) -> dict[Path, float]:
-    paths = [Path(file) for file in files]
-    return {path: path.stat().st_mtime if path.exists() else 0.0 for path in paths}
+    return {path: _time(path) for path in map(Path, files)}
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # it is not there now; when it comes back, that is a change
 
 
 def _wait_for_change(seen: dict[Path, float]) -> Path:

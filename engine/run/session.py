@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from engine.errors import UsageError
 from engine.run.backtest import Summary, backtest
 from engine.run.replay import Replayed, replay
 from engine.topology.check import checked
-from engine.topology.load import load_topology
+from engine.topology.flat import flatten
+from engine.topology.load import as_sets, load_topology, resolve_secrets
 from engine.topology.model import Topology
 from engine.topology.plan import Plan, make_plan
 
@@ -47,9 +48,13 @@ class Result:
 
 def load_plan(files: list[Path], sets: list[str], run_dir: Path) -> Plan:
     """Load, check and plan a topology; raise TopologyError with all problems."""
-    topology = load_topology(files, sets)
+    return _ready(load_topology(files, sets), run_dir)
+
+
+def _ready(topology: Topology, run_dir: Path) -> Plan:
+    """Check a topology and plan it with its secrets filled in; the plan's own topology keeps the references."""
     checked(topology, offline=True)
-    return make_plan(topology, run_dir)
+    return replace(make_plan(resolve_secrets(topology), run_dir), topology=topology)
 
 
 def run_backtest(
@@ -70,21 +75,21 @@ def run_backtest(
     """
     topology = load_topology(files, sets)
     folder = out or Path("runs") / topology.name
-    checked(topology, offline=True)
-    plan = make_plan(topology, folder)
+    plan = _ready(topology, folder)
     if strangers := only - topology.nodes.keys():
         raise UsageError(f"no node {', '.join(sorted(strangers))}; the topology has {', '.join(topology.nodes)}")
+    # All variants are planned before anything starts: a mistake in the last must not cost the time of the first.
+    planned = {
+        variant.name: load_plan(files, [*sets, *as_sets(variant)], folder / "variants" / variant.name)
+        for variant in (topology.variants.values() if with_variants else ())
+    }
     _clear(folder, replace=force or out is None)
     folder.mkdir(parents=True, exist_ok=True)
     _mark(folder, files, sets, seed, topology)
     variants: dict[str, Summary] = {}
-    for variant in topology.variants.values() if with_variants else ():
-        progress.begin(f"variant {variant.name}:")
-        below = folder / "variants" / variant.name
-        changed = [*sets, *(f"{path}={json.dumps(value)}" for path, value in variant.set.items())]
-        variants[variant.name] = backtest(
-            load_plan(files, changed, below), below, seed=seed, record=False, progress=progress
-        )
+    for name, changed in planned.items():
+        progress.begin(f"variant {name}:")
+        variants[name] = backtest(changed, folder / "variants" / name, seed=seed, record=False, progress=progress)
     progress.begin(f"{topology.name}:")
     summary = backtest(plan, folder, seed=seed, record=record, only=only, progress=progress)
     page = folder / PAGE
@@ -111,13 +116,12 @@ def run_replay(run: Path, out: Path | None, *, only: frozenset[str] = frozenset(
             f"the topology has changed since {run} was made ({', '.join(map(str, files))}); "
             "a replay compares like with like: run the backtest again, or restore the files"
         )
+    plan = _ready(topology, folder)
     _clear(folder, replace=force or out is None)
     folder.mkdir(parents=True, exist_ok=True)
     if (run / "variants").is_dir():
         shutil.copytree(run / "variants", folder / "variants")
     _mark(folder, files, sets, mark["seed"], topology)
-    checked(topology, offline=True)
-    plan = make_plan(topology, folder)
     return replay(plan, run / "recordings", folder, seed=mark["seed"], only=only)
 
 
@@ -143,8 +147,8 @@ def _read_mark(run: Path) -> dict[str, Any]:
 
 
 def _digest(topology: Topology) -> str:
-    text = "\0".join(f"{Path(name).name}\0{content}" for name, content in sorted(topology.files.items()))
-    return sha256(text.encode()).hexdigest()
+    # Of what would run, not of the texts: a comment changes nothing, a variable of the environment may.
+    return sha256(json.dumps(flatten(topology).data, sort_keys=True).encode()).hexdigest()
 
 
 def _clear(folder: Path, *, replace: bool) -> None:

@@ -24,7 +24,7 @@ class Files:
 
     def read(self, path: Path) -> Map | None:
         """Return the mapping that a file of the command line holds, or None (reported)."""
-        if not path.is_file():
+        if not path.is_file() and not path.is_fifo():
             what = "is a folder" if path.is_dir() else "does not exist"
             self.report.add("file-missing", f"file {shown(path, 200)} {what}", None, _near(path, path.parent))
             return None

@@ -28,7 +28,7 @@ from engine.topology.model import (
 )
 
 Path = tuple[str, ...]
-PLAIN_TEXT = re.compile(r"^[A-Za-z_/][\w./+-]*$")
+PLAIN_TEXT = re.compile(r"[A-Za-z_/][\w./+-]*")
 LITERAL = re.compile(r"\$\{(?!run\.(?:dir|id)\})")
 """A `${` that is text: only the run's own marks are still references once all is resolved."""
 _UNSET = Setting(None, Origin(Place("", 1, 1)))
@@ -178,24 +178,32 @@ def _covered(value: Any) -> Any:
         return {str(key): _covered(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_covered(item) for item in value]
-    return value if value in ("", None) else HIDDEN
+    return value if value in ("", None) or isinstance(value, bool) else HIDDEN
 
 
 def _shown(value: Any, name: str) -> Any:
-    """Return a value as it is written in a file; `name` tells what is a hash from what looks like a key."""
+    """Return a value to be printed; `name` tells what is a public hash from what looks like a key."""
+    if isinstance(value, dict):
+        return {str(key): _shown(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item, str(index)) for index, item in enumerate(value)]
+    text = written(value)
+    return LOOKS_SECRET.sub(HIDDEN, text) if isinstance(text, str) and not PUBLIC_NAME.search(name) else text
+
+
+def written(value: Any) -> Any:
+    """Return a value as a file would have it: references written out, a literal `${` as `$${`, a read secret hidden."""
     if isinstance(value, Secret):
         return HIDDEN
     if isinstance(value, SecretRef):
         return f"${{secret:{value.name}}}"
     if isinstance(value, SecretText):
-        return "".join(_shown(part, name) for part in value.parts)
-    if isinstance(value, str):
-        return LITERAL.sub("$${", value if PUBLIC_NAME.search(name) else LOOKS_SECRET.sub(HIDDEN, value))
+        return "".join(written(part) for part in value.parts)
     if isinstance(value, dict):
-        return {str(key): _shown(item, str(key)) for key, item in value.items()}
+        return {str(key): written(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_shown(item, str(index)) for index, item in enumerate(value)]
-    return value
+        return [written(item) for item in value]
+    return LITERAL.sub("$${", value) if isinstance(value, str) else value
 
 
 def _rooted(value: Any, folder: str) -> Any:
@@ -277,9 +285,15 @@ def scalar(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     text = str(value)
-    if PLAIN_TEXT.match(text) and text.lower() not in WORDS:
+    if PLAIN_TEXT.fullmatch(text) and text.lower() not in WORDS:
         return text
-    return json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted if quoted.isprintable() else "".join(map(_escaped, quoted))
+
+
+def _escaped(character: str) -> str:
+    """Return a character as YAML's double quotes hold it; JSON leaves controls above ASCII as they are."""
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 # --- differences --------------------------------------------------------------------------------------------------

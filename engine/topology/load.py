@@ -12,6 +12,7 @@ from engine.topology.drafts import Change
 from engine.topology.expand import FILE_KEYS, Expansion
 from engine.topology.fields import Fields
 from engine.topology.files import Files
+from engine.topology.flat import inline, written
 from engine.topology.merge import merged
 from engine.topology.model import NodeDecl, Origin, PortRef, Topology, Variant, Wire
 from engine.topology.params import PARAM_NAME, fit
@@ -27,7 +28,7 @@ from engine.topology.yaml_tree import read_tree
 SET = "--set"
 """The name under which places speak of the command line; its lines are the `--set` options in their order."""
 
-__all__ = ["load_topology", "resolve_secrets"]
+__all__ = ["as_sets", "load_topology", "resolve_secrets"]
 
 
 def load_topology(
@@ -64,6 +65,11 @@ class _Setting:
     path: str
     value: Tree
     place: Place
+
+
+def as_sets(variant: Variant) -> list[str]:
+    """Return what a variant sets in the form of `--set`, to be read with the topology's own files."""
+    return [f"{path}={inline(written(value))}" for path, value in variant.set.items()]
 
 
 def _settings(sets: Sequence[str], files: Files, report: Report) -> list[_Setting]:

@@ -17,6 +17,9 @@ def turns(tree: Tree, what: str, scope: Scope, fields: Fields) -> list[Scope]:
     loop = fields.map(tree, f"'for_each' of {what}", "write for_each: {NAME: [first, second]}")
     if loop is None:
         return []
+    if not loop.entries:
+        message = f"'for_each' of {what} names no list"
+        fields.report.add("empty-loop", message, tree.place, "write for_each: {NAME: [first, second]}", used=scope.used)
     names: list[str] = []
     lists: list[tuple[Tree, ...]] = []
     for name, value in loop.entries.items():

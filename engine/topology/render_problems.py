@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.errors import Place, Problem
-from engine.topology.disguise import disguise
+from engine.topology.disguise import HIDDEN, disguise
 
 WIDTH = 100
+MAX_READ = 1 << 20
+MAX_MESSAGE = 1_000
 RED, YELLOW, CYAN, DIM, BOLD, PLAIN = "\033[31m", "\033[33m", "\033[36m", "\033[2m", "\033[1m", "\033[0m"
 TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s,\]}#]+")
-HIDDEN = "***"
 
 
 def render(
@@ -43,7 +44,8 @@ def summary(problems: Sequence[Problem]) -> str:
 
 class _Page:
     def __init__(self, problems: Sequence[Problem], texts: Mapping[str, str], colour: bool, width: int) -> None:
-        self.texts = dict(texts)
+        self.texts = texts
+        self.files: dict[str, list[str]] = {}
         self.colour = colour
         self.width = width
         self.secrets: dict[tuple[str, int], int] = {}
@@ -77,10 +79,10 @@ class _Page:
 
     def _wrapped(self, text: str, indent: str) -> list[str]:
         return textwrap.wrap(
-            " ".join(text.split("\n")),
+            _readable(" ".join(text.split("\n"))),
             self.width,
             subsequent_indent=indent,
-            break_long_words=False,
+            break_long_words=True,
             break_on_hyphens=False,
             drop_whitespace=True,
             replace_whitespace=False,
@@ -106,7 +108,7 @@ class _Page:
             cut = max(0, min(start + length + 12, len(line)) - (room - 8))
             ahead = "... " if cut else ""
             line = ahead + line[cut:]
-            start += len(ahead) - cut
+            start = max(start + len(ahead) - cut, len(ahead))
             if len(line) > room:
                 line = line[: room - 4] + " ..."
         length = max(1, min(length, room - start))
@@ -114,16 +116,34 @@ class _Page:
         return [self._tint(DIM, number) + line, self._tint(DIM, "      | ") + self._tint(tint, caret)]
 
     def _line(self, place: Place) -> str | None:
-        if place.file not in self.texts:
-            path = Path(place.file)
-            self.texts[place.file] = path.read_text("utf-8", errors="replace") if path.is_file() else ""
-        lines = self.texts[place.file].splitlines()
+        if place.file not in self.files:
+            self.files[place.file] = self._text(place.file).splitlines()
+        lines = self.files[place.file]
         if not 1 <= place.line <= len(lines):
             return None
-        return disguise(lines[place.line - 1].replace("\t", " ").rstrip())
+        return _printable(disguise(lines[place.line - 1].rstrip()))
+
+    def _text(self, file: str) -> str:
+        if file in self.texts:
+            return self.texts[file]
+        path = Path(file)
+        if not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            # What is larger than a topology may be was not read either.
+            return stream.read(MAX_READ).decode("utf-8", "replace")
 
     def _tint(self, tint: str, text: str) -> str:
         return f"{tint}{text}{PLAIN}" if self.colour and text else text
+
+
+def _printable(text: str) -> str:
+    """Return the text with one `·` for each character that could move the cursor, change colours or turn the line."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "·" for each in text)
+
+
+def _readable(message: str) -> str:
+    return _printable(message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 4]} ...")
 
 
 def _key_of(rest: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -22,6 +23,8 @@ RESTART_KEYS = ("policy", "max", "window")
 RESTART_POLICIES: tuple[Literal["never", "on_failure", "always"], ...] = ("never", "on_failure", "always")
 VARIANT_KEYS = ("about", "set")
 WILD = "*?["
+PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""Names of processes and variants become names of folders and files, so that a path can hide in none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,22 @@ def feedback_lines(file: Map, scope: Scope, prefix: str, fields: Fields) -> list
     return result
 
 
+def _is_plain(name: str, what: str, tree: Map, fields: Fields) -> bool:
+    if PLAIN_NAME.fullmatch(name):
+        return True
+    fix = "use at most 64 letters, digits, _ and -, beginning with a letter"
+    fields.report.add("bad-name", f"{shown(name)} cannot be the name of {what}", tree.keys[name], fix)
+    return False
+
+
 def placements(file: Map, scope: Scope, prefix: str, found: dict[str, Placement], fields: Fields) -> None:
     """Add a file's processes."""
     tree = fields.section(file, "processes", "{NAME: {nodes: [ID]}}")
     for key, value in tree.entries.items() if tree else ():
         at = Origin(tree.keys[key] if tree else value.place, scope.used)
         name = joined(prefix, key)
+        if tree and not _is_plain(key, "a process", tree, fields):
+            continue
         placement = _placement(name, scope.resolve(value), at, prefix, fields)
         if placement is None:
             continue
@@ -168,6 +181,8 @@ def variants(file: Map, scope: Scope, fields: Fields) -> dict[str, tuple[Variant
     tree = fields.section(file, "variants", "{NAME: {set: {PARAM: value}}}")
     for name, value in tree.entries.items() if tree else ():
         what = f"variant {name!r}"
+        if tree and not _is_plain(name, "a variant", tree, fields):
+            continue
         variant = fields.map(scope.resolve(value), what, "write {about: ..., set: {PARAM: value}}")
         if variant is None:
             continue

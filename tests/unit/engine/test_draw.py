@@ -106,6 +106,26 @@ def test_dot_has_clusters_ports_labels_hub_and_red_feedback():
     assert "period_s" not in text_of(greenhouse(), "dot", with_params=False)
 
 
+def test_an_overview_is_boxes_and_one_arrow_for_all_wires_between_two_of_them():
+    dot = text_of(greenhouse(), "dot", overview=True)
+    assert 'rankdir="TB"' in dot
+    assert "period_s" not in dot
+    assert "port=" not in dot
+    arrows = [line.split(" [")[0].strip() for line in dot.splitlines() if " -> " in line]
+    assert len(arrows) == len(set(arrows))
+    assert '"control" -> "window"' in arrows
+    assert 'rankdir="LR"' in text_of(greenhouse(), "dot")
+
+
+def test_pictures_leave_out_a_hub_that_no_wire_touches():
+    build = TopologyBuilder()
+    build.node("air", "sources.thermometer")
+    build.hub("water", (6001,), 7001)
+    topology = build.build()
+    assert "water" in text_of(topology, "text")
+    assert "water" not in text_of(topology, "dot")
+
+
 def test_mermaid_has_subgraphs_labels_and_red_feedback():
     lines = text_of(greenhouse(), "mermaid").splitlines()
     assert lines[0] == "flowchart LR"
@@ -137,7 +157,8 @@ def test_page_is_self_contained_and_tells_parameters_and_neighbours():
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert found
     data = json.loads(found[1])
-    assert data["wires"][:2] == [["n0", "n1"], ["n0", "h0"]]
+    assert [wire[:2] for wire in data["wires"][:2]] == [["n0", "n1"], ["n0", "h0"]]
+    assert "conflate by sensor" in data["wires"][0][2]
     assert "Time between readings." in data["details"]["n0"]
     assert "<small>s</small>" in data["details"]["n0"]
     assert '<tr class="default"><td>scale</td>' in data["details"]["n0"]
