@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from engine.errors import PipelineError
 from engine.node import Node
@@ -44,28 +44,23 @@ def node_class(name: str) -> type[Node]:
 
 def type_names() -> Iterator[str]:
     """Yield what may be the name of a node type, from file names alone, sorted; imports packages but no node file."""
-    names: set[str] = set()
-    for package in packages():
-        root = importlib.import_module(package)
-        for module in pkgutil.walk_packages(root.__path__, f"{package}."):
-            parts = module.name.removeprefix(f"{package}.").split(".")
-            if not module.ispkg and not any(part.startswith("_") for part in parts):
-                names.add(".".join(parts))
-    yield from sorted(names)
+    yield from sorted({name for package in packages() for name in _module_names(package)})
 
 
 def node_types() -> Iterator[str]:
     """Yield the names of all node types, sorted; imports every node file."""
-    names: set[str] = set()
-    for package in packages():
-        root = importlib.import_module(package)
-        for module in pkgutil.walk_packages(root.__path__, f"{package}."):
-            parts = module.name.removeprefix(f"{package}.").split(".")
-            if module.ispkg or any(part.startswith("_") for part in parts):
-                continue
-            if _nodes_in(module.name):
-                names.add(".".join(parts))
-    yield from sorted(names)
+    yield from sorted(
+        {name for package in packages() for name in _module_names(package) if _nodes_in(f"{package}.{name}")}
+    )
+
+
+def _module_names(package: str) -> Iterator[str]:
+    """Yield the dotted names of a package's modules that may hold a node; folders need no `__init__.py`."""
+    for root in map(Path, importlib.import_module(package).__path__):
+        for path in root.rglob("*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            if all(part.isidentifier() and not part.startswith("_") for part in parts):
+                yield ".".join(parts)
 
 
 def type_name(cls: type[Node]) -> str:

@@ -92,19 +92,24 @@ class ParamSpec:
 
     def convert(self, value: Any) -> Any:
         """Return `value` in the parameter's type; raise ValueError with the reason when it does not fit."""
+        if self.enum and isinstance(value, str) and all(isinstance(one, str) for one in self.enum):
+            self._check_choice(value)
         try:
             result = msgspec.convert(_decimal_text(value, self.type), self.type, strict=True)
         except msgspec.ValidationError as error:
-            raise ValueError(f"{_plain(str(error))}, got {value!r}") from None
+            raise ValueError(f"{_plain(str(error))}, got {_written(value)}") from None
         for number in _numbers(result):
             if not math.isfinite(number):
                 raise ValueError(f"needs a finite number, got {value!r}")
             for word, (compare, text) in _BOUNDS.items():
                 if word in self.bounds and not compare(number, type(number)(self.bounds[word])):
                     raise ValueError(f"must be {text} {self.bounds[word]:g}, got {value!r}")
-        if self.enum and result not in self.enum:
-            raise ValueError(f"must be one of {', '.join(map(str, self.enum))}, got {value!r}")
+        self._check_choice(result)
         return result
+
+    def _check_choice(self, value: Any) -> None:
+        if self.enum and value not in self.enum:
+            raise ValueError(f"must be one of {', '.join(map(str, self.enum))}, got {_written(value)}")
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the parameter."""
@@ -133,7 +138,27 @@ _BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
 
 
 def _plain(text: str) -> str:
-    return text.replace("Expected", "needs").replace(" - at `$`", "").replace("`", "").split(", got")[0]
+    wanted = text.removeprefix("Expected ").replace(" - at `$`", "").split(", got")[0].replace("`", "")
+    return "needs " + " or ".join(_WORDS.get(word, word) for word in wanted.split(" | "))
+
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+
+
+def _written(value: Any) -> str:
+    """Return a value as a topology writes it: `true`, `null`, text in quotes."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _decimal_text(value: Any, kind: Any) -> Any:

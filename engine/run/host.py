@@ -313,7 +313,8 @@ class Host:
         while calls and calls[0][0] < until_ns:
             _, _, call = heapq.heappop(calls)
             if not call.cancelled and call.node.id not in self.failed:
-                self.clock.now_ns = call.due_ns
+                # A call that is late, as on a wall clock, is made now: time does not go back.
+                self.clock.now_ns = max(self.clock.now_ns, call.due_ns)
                 call.fire(self)
 
     # --- running ----------------------------------------------------------------------------------------------
@@ -336,7 +337,7 @@ class Host:
             try:
                 node.start()
             except Exception as error:
-                raise self._failure(error, node, "start") from error
+                raise self.failure(error, node, "start") from error
         self.outbox.clear()
         self.calls.clear()
 
@@ -387,7 +388,7 @@ class Host:
             getattr(node, handler)(*arguments)
         except Exception as error:
             del self.outbox[mark:]
-            raise self._failure(error, node, handler) from error
+            raise self.failure(error, node, handler) from error
 
     def deliver(self) -> None:
         """Deliver the outbox until nothing is left in it."""
@@ -405,7 +406,7 @@ class Host:
             # Only what the failing handler sent is dropped; what others sent before it is still to be delivered, and
             # the readers that come after it still get this message.
             outbox[:] = [sent for sent in entries if (sent[2], sent[3], sent[0].node) != (cause, number, node.id)]
-            failure = self._failure(error, node, handler)
+            failure = self.failure(error, node, handler)
             port.after(node)(message)
             if node.id in self.failed:
                 port.part(node)
@@ -422,7 +423,7 @@ class Host:
             trace = trace.tb_next
         raise error  # a tap or the host itself: a mistake of ours
 
-    def _failure(self, error: Exception, node: Node, handler: str) -> Exception:
+    def failure(self, error: Exception, node: Node, handler: str) -> Exception:
         # An instruction is for whoever runs the host; anything else ends the node.
         if isinstance(error, Instruction | NodeFailed):
             return error

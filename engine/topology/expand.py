@@ -303,9 +303,10 @@ class Expansion:
             return
         for scope in turns(loop, what, file.scope, self.fields):
             node_id = self._looped_id(key, entry, scope, file.scope)
-            if node_id is not None:
-                at, turn = Origin(place, scope.used), replace(file, scope=scope)
-                self._draft(joined(file.prefix, node_id), entry, at, turn, changes)
+            if node_id is None:
+                break  # the other turns have the same mistake
+            at, turn = Origin(place, scope.used), replace(file, scope=scope)
+            self._draft(joined(file.prefix, node_id), entry, at, turn, changes)
 
     def _looped_id(self, key: str, entry: Map, scope: Scope, outer: Scope) -> str | None:
         name = entry.entries.get("as")
@@ -314,6 +315,8 @@ class Expansion:
             text = self.fields.text(tree, f"'as' of node {key!r}")
         else:
             element = element_name(scope, outer)
+            if any(isinstance(value, Broken) for value in scope.variables.values()):
+                return None
             text = f"{key}_{element}" if element is not None else ""
         if text is None or ID.fullmatch(text):
             return text

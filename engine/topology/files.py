@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.topology.report import Report, shown, suggestion
-from engine.topology.tree import Map, Tree, kind
+from engine.topology.tree import Broken, Map, Tree, kind
 from engine.topology.yaml_tree import MAX_BYTES, decode, read_tree
 
 PROJECT_MARKS = ("pyproject.toml", ".git")
@@ -58,6 +58,8 @@ class Files:
         """Return the mapping that a text holds, under the name `file`, or None (reported)."""
         self.texts[file] = text
         tree = read_tree(text, file, self.report)
+        if isinstance(tree, Broken):
+            return None
         if tree is None or isinstance(tree, Map):
             return tree
         message = f"a topology is a mapping, and this is {kind(tree)}"

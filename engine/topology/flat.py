@@ -62,7 +62,7 @@ def flatten(topology: Topology) -> Flat:
         data["processes"] = {name: _process(process, origins) for name, process in topology.processes.items()}
     if topology.variants:
         data["variants"] = {
-            name: {"about": variant.about, "set": _changes(variant, topology)}
+            name: {**({"about": variant.about} if variant.about else {}), "set": _changes(variant, topology)}
             for name, variant in topology.variants.items()
         }
         origins.update({("variants", name): variant.origin for name, variant in topology.variants.items()})
@@ -142,7 +142,7 @@ def _special_params(node: NodeDecl) -> tuple[set[str], set[str]]:
     try:
         params = node_class(node.use).spec.params
     except Exception:  # noqa: BLE001  a type that cannot be used is for `check` to report; here all is kept secret
-        return set(node.params), set()
+        return {name for name, setting in node.params.items() if not isinstance(setting.value, int | float)}, set()
     secret = {name for name, param in params.items() if param.secret}
     if secret:
         # A name that is misspelt may be the name of a secret.

@@ -99,11 +99,12 @@ def _ports() -> Schema:
 
 def for_each() -> Schema:
     """Return the schema of a loop."""
-    return mapping(
+    loop = mapping(
         "Repeat for each element of a list, or each combination of several: {NAME: [first, second]}.",
         either("The list.", {"type": "array", "minItems": 1}, {"$ref": "#/$defs/reference"}),
         NAME,
     )
+    return {**loop, "minProperties": 1}
 
 
 def hub_ends() -> Schema:
@@ -135,7 +136,7 @@ def _process() -> Schema:
             "memory": either(
                 "Limit of memory.",
                 {"type": "integer", "minimum": 1},
-                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(B|KiB|MiB|GiB|kB|MB|GB)$", "examples": ["512MiB"]},
+                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(B|KiB|MiB|GiB|kB|KB|MB|GB)$", "examples": ["512MiB"]},
             ),
             "cpus": described("Limit of processors; 0.5 is half of one.", type="number", exclusiveMinimum=0),
         },

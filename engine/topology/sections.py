@@ -23,7 +23,7 @@ RESTART_KEYS = ("policy", "max", "window")
 RESTART_POLICIES: tuple[Literal["never", "on_failure", "always"], ...] = ("never", "on_failure", "always")
 VARIANT_KEYS = ("about", "set")
 WILD = "*?["
-PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 """Names of processes and variants become names of folders and files, so that a path can hide in none of them."""
 
 
@@ -108,7 +108,7 @@ def feedback_lines(file: Map, scope: Scope, prefix: str, fields: Fields) -> list
 def _is_plain(name: str, what: str, tree: Map, fields: Fields) -> bool:
     if PLAIN_NAME.fullmatch(name):
         return True
-    fix = "use at most 64 letters, digits, _ and -, beginning with a letter"
+    fix = "use at most 64 letters, digits and _, beginning with a letter"
     fields.report.add("bad-name", f"{shown(name)} cannot be the name of {what}", tree.keys[name], fix)
     return False
 

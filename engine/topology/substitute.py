@@ -154,6 +154,8 @@ class Scope:
         if not isinstance(value, Tree):
             return value if value is not None else Broken(tree.place, (*self.used, *tree.used))
         self.budget.spend(value.size, tree.place)
+        if value.place == tree.place:
+            return value  # it comes from outside, and is written nowhere else than here
         return replace(value, used=(*value.used, tree.place))
 
     def _parts(self, tree: Scalar, text: str) -> Iterator[str | SecretRef | SecretText | None]:

@@ -77,6 +77,8 @@ class _Open:
     key: str | None = None
     key_place: Place | None = None
     skip_value: bool = False
+    broken: bool = False
+    """Holds something that is refused and reported, so that what is missing in it is no further mistake."""
 
 
 class _Builder:
@@ -127,7 +129,7 @@ class _Builder:
             self.report.add(
                 "yaml-merge-key", "merge keys (`<<`) are refused", place, "write the keys out, or include a template"
             )
-            top.skip_value = True
+            top.skip_value = top.broken = True
         elif text == "":
             self.report.add("yaml-key", "a key is empty", place, "give the value a name")
             top.skip_value = True
@@ -150,12 +152,15 @@ class _Builder:
             return self._stop("yaml-key", "a key must be text, not a list or mapping", event, "quote the key")
         if len(self.stack) >= MAX_DEPTH:
             return self._stop("yaml-depth", f"values are nested deeper than {MAX_DEPTH}", event, "flatten the file")
-        self.stack.append(_Open(place, isinstance(event, yaml.MappingStartEvent), event.anchor))
+        is_map = isinstance(event, yaml.MappingStartEvent)
+        self.stack.append(_Open(place, is_map, event.anchor, broken=event.tag is not None))
         return True
 
     def _close(self) -> bool:
         done = self.stack.pop()
         tree: Tree = mapping(done.place, done.entries, done.keys) if done.is_map else listing(done.place, done.items)
+        if done.broken:
+            tree = Broken(done.place)
         return self._put(tree, done.anchor)
 
     def _alias(self, event: Any) -> bool:

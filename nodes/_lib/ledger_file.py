@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from nodes._lib.ledger_schema import KEYS, MIGRATIONS, TABLES, Key, Table
 Row = tuple[Any, ...]
 GENESIS = blake2b(b"ledger", digest_size=16).hexdigest()
 """The digest before the first commit."""
+
+ROWS_PER_STATEMENT = 40
 
 _encode = msgspec.json.Encoder().encode
 
@@ -144,7 +147,7 @@ class LedgerFile:
                 self._refuse_other_writers()
                 for name, rows in self._rows.items():
                     if rows:
-                        self._db.executemany(TABLES[name].insert, rows)
+                        _insert(self._db, TABLES[name], rows)
                 self._db.execute(
                     "INSERT INTO commits VALUES (?, ?, ?, ?)",
                     (self._commits + 1, self._committed + 1, self.seq, digest),
@@ -204,6 +207,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             yield db
         finally:
             db.close()
+
+
+def _insert(db: sqlite3.Connection, table: Table, rows: list[Row]) -> None:
+    # Many rows in one statement cost a third less than as many statements.
+    whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
+    groups = (rows[first : first + ROWS_PER_STATEMENT] for first in range(0, whole, ROWS_PER_STATEMENT))
+    db.executemany(table.insert_many(ROWS_PER_STATEMENT), (tuple(chain.from_iterable(group)) for group in groups))
+    db.executemany(table.insert, rows[whole:])
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

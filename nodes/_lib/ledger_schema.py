@@ -145,7 +145,12 @@ class Table:
     @property
     def insert(self) -> str:
         """The SQL that adds one row."""
-        return f"INSERT INTO {self.name} VALUES ({', '.join('?' * (len(self.columns) + 1))})"
+        return self.insert_many(1)
+
+    def insert_many(self, rows: int) -> str:
+        """Return the SQL that adds so many rows at once."""
+        row = f"({', '.join('?' * (len(self.columns) + 1))})"
+        return f"INSERT INTO {self.name} VALUES {', '.join([row] * rows)}"
 
     @property
     def select(self) -> str:

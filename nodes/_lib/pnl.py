@@ -14,6 +14,7 @@ Source: Milionis, Moallemi, Roughgarden and Zhang (2022), "Automated market maki
 from __future__ import annotations
 
 from decimal import Context, Decimal, Inexact
+from functools import lru_cache
 
 import msgspec
 
@@ -38,9 +39,16 @@ def fixed(price: float) -> int:
     return steps
 
 
+# Making a Decimal of an integer costs as much as five of its sums, and many amounts stand from one message to the next.
+@lru_cache(maxsize=256)
+def money_of(units: int, decimals: int) -> Decimal:
+    """Return units of 10^-`decimals` as a Decimal; to be called under `localcontext(EXACT)`."""
+    return Decimal(units) * UNITS[decimals]
+
+
 def price_of(steps: int) -> Decimal:
     """Return a whole number of 1e-10 as a Decimal; to be called under `localcontext(EXACT)`."""
-    return Decimal(steps) * UNITS[PRICE_DECIMALS]
+    return money_of(steps, PRICE_DECIMALS)
 
 
 class LpBook(msgspec.Struct):
@@ -65,8 +73,8 @@ class LpBook(msgspec.Struct):
     start_rate: int
     base_scale: int
     quote_scale: int
-    unit: Decimal
-    """What one unit of (base × mark × base_scale + quote × rate × quote_scale) is in the report currency."""
+    decimals: int
+    """(base × mark × base_scale + quote × rate × quote_scale) counts 10^-decimals of the report currency."""
     start_base: int = 0
     start_quote: int = 0
     carry_value: int = 0
@@ -185,12 +193,12 @@ class LpBook(msgspec.Struct):
     @property
     def base_amount(self) -> Decimal:
         """Base that is held now."""
-        return Decimal(self.base) * UNITS[self.base_decimals]
+        return money_of(self.base, self.base_decimals)
 
     def _money(self, of_base: int, of_quote: int) -> Decimal:
         if not of_base and not of_quote:
             return ZERO
-        return Decimal(of_base * self.base_scale + of_quote * self.quote_scale) * self.unit
+        return money_of(of_base * self.base_scale + of_quote * self.quote_scale, self.decimals)
 
 
 def open_lp(state: LpState, mark: int, rate: int) -> LpBook:
@@ -211,7 +219,7 @@ def open_lp(state: LpState, mark: int, rate: int) -> LpBook:
         start_rate=rate,
         base_scale=10 ** (digits - state.base_decimals),
         quote_scale=10 ** (digits - state.quote_decimals),
-        unit=UNITS[digits + PRICE_DECIMALS],
+        decimals=digits + PRICE_DECIMALS,
     )
     book.step(state, mark, rate)
     book.start_base, book.start_quote = book.base, book.quote
@@ -241,6 +249,8 @@ class VenueBook(msgspec.Struct):
 
     def revalue(self, price: Decimal, rate: Decimal, mark: Decimal) -> None:
         """Move to other prices with the same position and cash."""
+        if price == self.price and rate == self.rate and mark == self.mark:
+            return
         if self.size:
             with_mark = self.size * (mark - self.mark)
             self.hedge_price += with_mark

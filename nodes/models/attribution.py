@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
+from functools import lru_cache
 
 import msgspec
 
@@ -113,8 +114,9 @@ class Attribution(Node):
 
     def tick(self) -> None:
         """Send at the end of a period."""
+        now_ns = self.clock.now_ns
         self.after(self.period_s, self.tick)
-        self._send(self.now_ns)
+        self._send(now_ns)
 
     # --- prices -----------------------------------------------------------------------------------------------
 
@@ -257,8 +259,9 @@ class Attribution(Node):
         book, deposit = self.lp_book, self.deposit
         if book is None or deposit is None:
             return
-        rate = self._rate(self.quote, self.now_ns)
-        deposit_rate = self._rate(self.collateral_currency or self.currency, self.now_ns)
+        now_ns = self.clock.now_ns
+        rate = self._rate(self.quote, now_ns)
+        deposit_rate = self._rate(self.collateral_currency or self.currency, now_ns)
         if rate is None or deposit_rate is None:
             return
         for instrument in self.intakes:
@@ -326,6 +329,7 @@ class Attribution(Node):
         return f"no valid rate from {self.collateral_currency} into {self.currency}"
 
 
+@lru_cache(maxsize=1024)
 def quote_of(name: str) -> str:
     """Return the quote currency of a pool or instrument, as USDC of ETH-USDC-5."""
     parts = name.split("-")

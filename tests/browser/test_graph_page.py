@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from support.browser import browser, opened
 from support.graphs import TopologyBuilder
 from support.packages import only_packages
 
+from engine.cli.graph import command
 from engine.topology.draw import draw, make_scene
 from engine.topology.model import OnStale
 
 pytestmark = pytest.mark.long
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+REFERENCE = Path(__file__).parents[2] / "topologies" / "backtest" / "asymmetric_lp.yaml"
+FITS = "box => box.scrollHeight <= box.clientHeight && box.scrollWidth <= box.clientWidth"
 SHOWN = "#view svg:not(.away)"
 
 
@@ -83,6 +87,22 @@ def test_pointing_at_a_box_tells_its_parameters(chromium, path):
         assert details.is_hidden()
 
 
+@pytest.mark.parametrize("width", [1024, 1440])
+def test_what_is_told_of_a_node_with_many_parameters_is_not_cut(chromium, tmp_path, width):
+    path = tmp_path / "graph.html"
+    done = CliRunner().invoke(command, [str(REFERENCE), "-o", str(path)])
+    assert done.exit_code == 0, done.output
+    with opened(chromium, path, width=width, height=768) as seen:
+        details, below = seen.page.locator("#details"), seen.page.locator("nav").bounding_box()["y"]
+        for name in ("hedger", "gate", "ledger", "binance.orders", "report"):
+            box_of(seen, name).hover()
+            assert name in details.locator("h2").inner_text()
+            assert details.evaluate(FITS), name
+            box = details.bounding_box()
+            assert 0 <= box["y"] <= box["y"] + box["height"] <= below + 8
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= width
+
+
 def test_pointing_at_a_wire_tells_message_and_policy(chromium, path):
     with opened(chromium, path) as seen:
         grip = seen.page.locator(f"{SHOWN} [id$=w0] .grip")
@@ -106,9 +126,9 @@ def test_a_click_leaves_the_neighbours_lit_and_a_second_one_all(chromium, path):
             "mean",
             "window",
         ]
-        seen.page.wait_for_timeout(300)
-        assert float(box_of(seen, "air").evaluate("box => getComputedStyle(box).opacity")) < 0.3
-        assert float(box_of(seen, "mean").evaluate("box => getComputedStyle(box).opacity")) == 1
+        faint = "box => Number(getComputedStyle(box).opacity) < 0.3"
+        seen.page.wait_for_function(faint, arg=box_of(seen, "air").element_handle())
+        assert box_of(seen, "mean").evaluate("box => getComputedStyle(box).opacity") == "1"
         seen.page.locator("#ports").click()
         assert seen.page.locator(lit).count() == 3
         box_of(seen, "control").click()

@@ -165,6 +165,18 @@ def test_nothing_is_wider_than_the_screen_and_no_table_is_cut(chromium, folder, 
         assert seen.page.eval_on_selector_all(".box", cut) == []
 
 
+def test_a_run_without_an_lp_shows_price_and_execution(chromium, tmp_path):
+    closed = run_world(tmp_path, World(minutes=200), attribution=False, skip=("lp", "command", "target"))
+    run_node(Report, run_dir=str(tmp_path), title="Execution").on_ledger(closed)
+    with opened(chromium, tmp_path / "report.html", width=1024, height=768) as seen:
+        cards = " ".join(seen.page.locator(".card").all_inner_texts())
+        assert "Price of fills" in cards
+        assert "Maker share" in cards
+        assert seen.page.locator("figure.chart path.line").count() >= 1
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == 1024
+        assert seen.page.get_by_text("Markouts").is_visible()
+
+
 def test_hostile_names_are_only_text(chromium, folder):
     with opened(chromium, folder / "report.html") as seen:
         assert HOSTILE in seen.page.locator("h1").inner_text()

@@ -18,6 +18,8 @@ from engine.topology.draw.palette import DARK, LIGHT, kind_of, tints
 from engine.topology.draw.picture import dark_rules, laid_out_svg
 from engine.topology.draw.scene import NodeView, Scene, WireView, clean
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
 
 def draw_page(scene: Scene) -> str:
     """Return the page; it loads nothing from anywhere. Raises NoPicture as `draw_svg` does."""
@@ -35,6 +37,7 @@ def draw_page(scene: Scene) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{_text(scene.name)}</title>
 <style>
 {_variables()}

@@ -15,9 +15,12 @@ svg.chosen .node, svg.chosen .edge { opacity: .13; }
 svg.chosen .near { opacity: 1; }
 .edge:hover path:not(.grip), svg.chosen .edge.near path:not(.grip) { stroke-width: 2.2; }
 .node.picked > path, .node.picked > polygon { stroke-width: 2; }
-#details { position: absolute; max-width: min(540px, 90vw); max-height: calc(100vh - 90px); overflow: hidden;
+#details { position: absolute; box-sizing: border-box; max-width: min(540px, 90vw); max-height: calc(100vh - 84px);
+  overflow: hidden;
   padding: 10px 14px; background: var(--box); border: 1px solid var(--line); border-radius: 8px;
   box-shadow: 0 6px 24px #0003; pointer-events: none; }
+#details.long { max-width: min(1080px, 94vw); columns: 2; column-gap: 24px; }
+#details.small { max-width: 98vw; font-size: 11px; line-height: 1.3; }
 #details h2 { margin: 0; font-size: 15px; }
 #details h3 { margin: 0; font-size: 13px; }
 #details p { margin: 3px 0 6px; color: var(--soft); }
@@ -26,7 +29,8 @@ svg.chosen .near { opacity: 1; }
 #details th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line); }
 #details td, #details th { padding: 2px 10px 2px 0; vertical-align: top; overflow-wrap: anywhere; }
 #details th, #details td:first-child { white-space: nowrap; }
-#details code { font-size: 12px; }
+#details td:nth-child(2) { min-width: 96px; }
+#details code { font-size: .92em; }
 #details .written td:nth-child(-n+2) { font-weight: 600; }
 #details .default td { color: var(--soft); }
 nav { position: absolute; left: 0; right: 0; bottom: 0; padding: 8px 12px; display: flex; gap: 12px;
@@ -121,8 +125,8 @@ window.addEventListener("pointerup", () => { drag = null; view.classList.remove(
 
 function choose(id) {
   picked = id;
-  svg.classList.toggle("chosen", id !== null);
-  svg.querySelectorAll(".near, .picked").forEach(each => each.classList.remove("near", "picked"));
+  for (const each of [boxes, ports]) each.classList.toggle("chosen", each === svg && id !== null);
+  view.querySelectorAll(".near, .picked").forEach(each => each.classList.remove("near", "picked"));
   if (id === null) return;
   item(id).classList.add("near", "picked");
   data.wires.forEach(([from, to], index) => {
@@ -148,9 +152,12 @@ view.addEventListener("mousemove", event => {
   if (details.hidden) return;
   if (details.dataset.of !== part.id) { details.innerHTML = told(idOf(part)); details.dataset.of = part.id; }
   const x = event.clientX + 18, y = event.clientY + 14;
+  const cut = () => details.scrollHeight > details.clientHeight || details.scrollWidth > details.clientWidth;
+  details.classList.remove("long", "small");
+  for (const way of ["long", "small"]) if (cut()) details.classList.add(way);
   const flip = x + details.offsetWidth > innerWidth ? event.clientX - details.offsetWidth - 18 : x;
   details.style.left = Math.max(4, flip) + "px";
-  details.style.top = Math.max(4, Math.min(y, innerHeight - details.offsetHeight - 8)) + "px";
+  details.style.top = Math.max(4, Math.min(y, room()[1] - details.offsetHeight - 4)) + "px";
 });
 view.addEventListener("mouseleave", () => { details.hidden = true; });
 document.querySelectorAll("[data-zoom]").forEach(button =>
