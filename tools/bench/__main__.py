@@ -6,7 +6,7 @@ import argparse
 import platform
 from statistics import median
 
-from tools.bench import hop, lp
+from tools.bench import demeter, hop, lp
 
 
 def main() -> None:
@@ -22,12 +22,37 @@ def main() -> None:
     print(f"  bare call chain     {links['bare_ns']:8.0f} ns per link")
     print(f"  hop                 {links['hop_ns']:8.0f} ns per link")
     print(f"  ratio               {links['ratio']:8.1f} x\n")
+    _print_graph(minutes, repeats)
+    _print_peer()
+
+
+def _print_graph(minutes: int, repeats: int) -> None:
     runs = [lp.run_once(minutes) for _ in range(repeats)]
+    rss_mb = lp.peak_rss_mb()
     first = runs[0]
-    print(f"whole LP graph, {first.minutes:,} pool minutes, {first.orders:,} orders and cancels, {first.fills:,} fills")
-    print(f"  ledger on           {median(run.minutes_per_s for run in runs):8,.0f} rows/s (median of {repeats})")
+    print(
+        f"whole LP graph, ledger on: {first.minutes:,} pool minutes, {first.summary.events:,} messages and calls, "
+        f"{first.orders:,} orders and cancels, {first.fills:,} fills, {first.ledger_rows:,} rows in the ledger"
+    )
+    print(f"  by the clock        {median(run.per_wall_s for run in runs):8,.0f} rows/s (median of {repeats})")
+    print(f"  by CPU time         {median(run.per_cpu_s for run in runs):8,.0f} rows/s (median of {repeats})")
+    print(f"  peak memory         {rss_mb:8,.0f} MB")
     recorded = lp.run_once(minutes // 10, record=True)
-    print(f"  and recording       {recorded.minutes_per_s:8,.0f} rows/s (over {recorded.minutes:,} rows)")
+    print(
+        f"  and recording       {recorded.per_wall_s:8,.0f} rows/s by the clock, {recorded.per_cpu_s:,.0f} by CPU time "
+        f"(over {recorded.minutes:,} rows)\n"
+    )
+
+
+def _print_peer() -> None:
+    run = demeter.run_once()
+    if run is None:
+        print("zelos-demeter is not installed: left out (`pip install zelos-demeter` in this environment to compare)")
+        return
+    print(f"zelos-demeter {run.version}: {run.minutes:,} of the same minutes, {run.ranges} ranges of one position")
+    print(f"  by the clock        {run.minutes / run.wall_s:8,.0f} rows/s")
+    print(f"  by CPU time         {run.minutes / run.cpu_s:8,.0f} rows/s")
+    print("  no ratio: it holds other positions and neither hedges nor books, so the results cannot be made to agree")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import date
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,18 +41,15 @@ class Measured:
 def run_once() -> Measured | None:
     """Run the five days once; return None where demeter is not installed."""
     try:
-        from demeter import Actuator, MarketInfo, Strategy, TokenInfo
-        from demeter.data import data_cache
-        from demeter.uniswap import UniLpMarket, UniV3Pool
+        demeter, uniswap = import_module("demeter"), import_module("demeter.uniswap")
+        data_cache = import_module("demeter.data.data_cache")
     except ImportError:
         return None
-    from importlib.metadata import version
-
     logging.disable(logging.WARNING)
-    usdc, eth = TokenInfo(name="usdc", decimal=6), TokenInfo(name="eth", decimal=18)
-    name = MarketInfo("lp")
+    usdc, eth = demeter.TokenInfo(name="usdc", decimal=6), demeter.TokenInfo(name="eth", decimal=18)
+    name = demeter.MarketInfo("lp")
 
-    class Recentre(Strategy):  # type: ignore[misc]
+    class Recentre(demeter.Strategy):  # type: ignore[misc]
         """Hold one range around the price."""
 
         def __init__(self) -> None:
@@ -70,12 +69,12 @@ def run_once() -> Measured | None:
 
     with TemporaryDirectory() as folder, redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
         _unpack(Path(folder))
-        market = UniLpMarket(name, UniV3Pool(usdc, eth, 0.05, usdc))
+        market = uniswap.UniLpMarket(name, uniswap.UniV3Pool(usdc, eth, 0.05, usdc))
         market.data_path = folder
         # Its cache would otherwise stay in the home folder, and spare a second run the reading.
         data_cache.CACHE_PATH, data_cache.CACHE_CONFIG_PATH = folder, f"{folder}/cache.pickle"
         market.load_data("polygon", "pool", FIRST_DAY, LAST_DAY)
-        actuator, strategy = Actuator(), Recentre()
+        actuator, strategy = demeter.Actuator(), Recentre()
         actuator.broker.add_market(market)
         actuator.broker.set_balance(usdc, 50_000)
         actuator.broker.set_balance(eth, 27)
