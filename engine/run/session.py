@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.cli._progress import ProgressLine
 
 MARK = "run.json"
+MARK_KEYS = {"files": list, "sets": list, "seed": int, "digest": str}
 PAGE = "report.txt"
 
 
@@ -83,8 +84,7 @@ def run_backtest(
         variant.name: load_plan(files, [*sets, *as_sets(variant)], folder / "variants" / variant.name)
         for variant in (topology.variants.values() if with_variants else ())
     }
-    _clear(folder, replace=force or out is None)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_empty(folder, replace=force or out is None)
     _mark(folder, files, sets, seed, topology)
     variants: dict[str, Summary] = {}
     for name, changed in planned.items():
@@ -117,8 +117,7 @@ def run_replay(run: Path, out: Path | None, *, only: frozenset[str] = frozenset(
             "a replay compares like with like: run the backtest again, or restore the files"
         )
     plan = _ready(topology, folder)
-    _clear(folder, replace=force or out is None)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_empty(folder, replace=force or out is None)
     if (run / "variants").is_dir():
         shutil.copytree(run / "variants", folder / "variants")
     _mark(folder, files, sets, mark["seed"], topology)
@@ -141,14 +140,26 @@ def _read_mark(run: Path) -> dict[str, Any]:
         mark: dict[str, Any] = json.loads((run / MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{run} is not a run folder: it has no {MARK}") from None
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{run / MARK} is damaged: {error}") from None
+    for key, wanted in MARK_KEYS.items():
+        if not isinstance(mark, dict) or not isinstance(mark.get(key), wanted):
+            raise UsageError(f"{run / MARK} is damaged: {key!r} is missing or of another kind; run the backtest again")
     return mark
 
 
 def _digest(topology: Topology) -> str:
     # Of what would run, not of the texts: a comment changes nothing, a variable of the environment may.
     return sha256(json.dumps(flatten(topology).data, sort_keys=True).encode()).hexdigest()
+
+
+def _make_empty(folder: Path, *, replace: bool) -> None:
+    """Make the folder of a run; raise UsageError where that cannot be."""
+    try:
+        _clear(folder, replace=replace)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be the folder of a run: {error.strerror or error}") from None
 
 
 def _clear(folder: Path, *, replace: bool) -> None:

@@ -118,3 +118,20 @@ def test_a_comment_does_not_spoil_a_recording(run, tmp_path, monkeypatch):
     done = run("replay", "out")
     assert done.exit_code == 2
     assert "has changed" in done.output
+
+
+@pytest.mark.parametrize("mark", [b"{}", b"[]", b"null", b'{"files": 3}', b"\xff\xfe", b"{"])
+def test_a_damaged_mark_is_no_mistake_of_ours(run, tmp_path, mark):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_bytes(mark)
+    done = run("replay", "out")
+    assert done.exit_code == 2
+    assert "is damaged" in done.output
+
+
+def test_a_folder_that_cannot_be_made_is_no_mistake_of_ours(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIPELINE_SECRET_CANARY", CANARY)
+    (tmp_path / "file").write_text("", "utf-8")
+    done = run("backtest", "t.yaml", "--out", "file/out")
+    assert done.exit_code == 2
+    assert "cannot be the folder of a run" in done.output
