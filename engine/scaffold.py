@@ -67,6 +67,8 @@ def new_files(project: Project, name: str, node: str, test: str) -> dict[Path, s
     for folder in (project.root / project.node_path(name)).parents:
         if folder in (project.root, project.root.parent):
             break
+        if folder.with_suffix(".py").exists():
+            raise UsageError(f"{folder.with_suffix('.py')} is there; a folder of the same name would hide it")
         if not (folder / "__init__.py").exists():
             files[folder / "__init__.py"] = ""
     return files

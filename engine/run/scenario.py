@@ -24,7 +24,7 @@ from engine.message import Message
 from engine.run.host import Host, Port
 from engine.run.scenario_file import Named, Step, Test, read_test_file
 from engine.topology.check import checked
-from engine.topology.load import SET, load_topology
+from engine.topology.load import SET, load_topology, resolve_secrets
 from engine.topology.model import Topology
 from engine.topology.plan import Plan, PlannedNode, make_plan
 from engine.topology.report import suggestion
@@ -71,7 +71,8 @@ def run_tests(path: Path, word: str = "") -> Iterator[Outcome]:
 
 def _run(topology: Topology, test: Test, outcome: Outcome) -> None:
     with TemporaryDirectory() as folder:
-        plan = make_plan(topology, Path(folder))
+        # A test never reads a secret: each is filled in with a text that says what it stands for.
+        plan = make_plan(resolve_secrets(topology, "secret {}".format), Path(folder))
         chosen = _chosen(plan, test, outcome)
         if outcome.problems:
             return

@@ -41,15 +41,14 @@ class Measured:
 def run_once() -> Measured | None:
     """Run the five days once; return None where demeter is not installed."""
     try:
-        demeter, uniswap = import_module("demeter"), import_module("demeter.uniswap")
-        data_cache = import_module("demeter.data.data_cache")
+        demeter, uniswap, data_cache = map(import_module, ("demeter", "demeter.uniswap", "demeter.data.data_cache"))
     except ImportError:
         return None
     logging.disable(logging.WARNING)
     usdc, eth = demeter.TokenInfo(name="usdc", decimal=6), demeter.TokenInfo(name="eth", decimal=18)
     name = demeter.MarketInfo("lp")
 
-    class Recentre(demeter.Strategy):  # type: ignore[misc]
+    class Recentre(demeter.Strategy):  # type: ignore[misc, name-defined]
         """Hold one range around the price."""
 
         def __init__(self) -> None:
@@ -72,7 +71,7 @@ def run_once() -> Measured | None:
         market = uniswap.UniLpMarket(name, uniswap.UniV3Pool(usdc, eth, 0.05, usdc))
         market.data_path = folder
         # Its cache would otherwise stay in the home folder, and spare a second run the reading.
-        data_cache.CACHE_PATH, data_cache.CACHE_CONFIG_PATH = folder, f"{folder}/cache.pickle"
+        vars(data_cache).update(CACHE_PATH=folder, CACHE_CONFIG_PATH=f"{folder}/cache.pickle")
         market.load_data("polygon", "pool", FIRST_DAY, LAST_DAY)
         actuator, strategy = demeter.Actuator(), Recentre()
         actuator.broker.add_market(market)

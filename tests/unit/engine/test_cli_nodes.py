@@ -203,3 +203,13 @@ def test_types_rules_and_commands_of_an_installed_package(tmp_path):
         [sys.executable, "-c", code, str(tmp_path), "press"], env=env, capture_output=True, text=True, check=False
     )
     assert done.stdout.split() == ["not-ripe", "output-unread", "juice"], done.stderr
+
+
+def test_a_new_folder_never_hides_a_node(tmp_path):
+    from engine.errors import UsageError
+    from engine.scaffold import Project, new_files
+
+    (tmp_path / "pack" / "models").mkdir(parents=True)
+    (tmp_path / "pack" / "models" / "mine.py").write_text("", "utf-8")
+    with pytest.raises(UsageError, match="would hide it"):
+        new_files(Project(tmp_path, "pack"), "models.mine.deeper", "{cls}", "{imports}")

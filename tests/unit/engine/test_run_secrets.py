@@ -135,3 +135,11 @@ def test_a_folder_that_cannot_be_made_is_no_mistake_of_ours(run, tmp_path, monke
     done = run("backtest", "t.yaml", "--out", "file/out")
     assert done.exit_code == 2
     assert "cannot be the folder of a run" in done.output
+
+
+def test_tests_beside_a_topology_need_no_secret(run, tmp_path):
+    text = "topology: t.yaml\ntests:\n  reads:\n    nodes: [eat]\n    steps: [{at: 1s, send: {feed.tick: {}}}]\n"
+    (tmp_path / "t.test.yaml").write_text(text, "utf-8")
+    done = run("test", "t.test.yaml")
+    assert done.exit_code == 0, done.output
+    assert "1 passed" in done.output

@@ -71,3 +71,15 @@ def test_usd_values_use_the_wired_rate_and_vanish_when_it_has_expired():
     node.at(START_S + 2)
     delta = only(node.on_lp(lp_state(wallet_base=2)))
     assert (delta.usd_rate, delta.value_usd) == (0.0, 0.0)
+
+
+def test_a_change_within_the_step_waits_and_adds_up():
+    node = make(step=Decimal("1e-17"), refresh_s=60.0)
+    assert only(node.on_lp(lp_state(wallet_base=100))).sequence == 1
+    assert node.on_lp(lp_state(wallet_base=110)) == []
+    assert node.on_lp(lp_state(wallet_base=90)) == []
+    assert only(node.on_lp(lp_state(wallet_base=111))).sequence == 2
+    assert node.on_lp(lp_state(wallet_base=101)) == []
+    assert only(node.on_lp(lp_state(wallet_base=101, pending="c1"))).sequence == 3
+    node.at(START_S + 60)
+    assert only(node.on_lp(lp_state(wallet_base=101, pending="c1"))).delta_base_wei == 101

@@ -56,3 +56,17 @@ def test_a_price_that_is_none_makes_no_market(price):
     good = pool_state(2000.0)
     bad = type(good)(**{name: getattr(good, name) for name in good.__struct_fields__} | {"price": price})
     assert run_node(PoolMarket, instrument=PERP).on_pool(bad) == []
+
+
+def test_a_book_that_says_nothing_new_may_wait():
+    node = run_node(PoolMarket, instrument=PERP, refresh_s=60)
+
+    def sent(price: float, second: float) -> list[str]:
+        return [name for name, _ in node.on_pool(pool_state(price, second))]
+
+    assert sent(2000.0, 0) == ["book"]
+    assert sent(2000.0, 59) == []
+    assert sent(2000.0, 60) == ["book"]
+    assert sent(2001.0, 61) == ["book"]
+    assert sent(2001.0, 120) == []
+    assert sent(2001.0, 121) == ["book"]
