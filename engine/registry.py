@@ -47,13 +47,6 @@ def type_names() -> Iterator[str]:
     yield from sorted({name for package in packages() for name in _module_names(package)})
 
 
-def node_types() -> Iterator[str]:
-    """Yield the names of all node types, sorted; imports every node file."""
-    yield from sorted(
-        {name for package in packages() for name in _module_names(package) if _nodes_in(f"{package}.{name}")}
-    )
-
-
 def _module_names(package: str) -> Iterator[str]:
     """Yield the dotted names of a package's modules that may hold a node; folders need no `__init__.py`."""
     for root in map(Path, importlib.import_module(package).__path__):

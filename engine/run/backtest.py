@@ -72,9 +72,13 @@ def backtest(
     with few_collections():
         try:
             rows, first_ns = _run(host, order, progress)
-        except NodeFailed:
+        except PipelineError:
             _stop_rest(host, order)
             raise
+        except Exception as error:
+            failure = host.failure(error, *host.culprit(error))
+            _stop_rest(host, order)
+            raise failure from error
         finally:
             if recorder:
                 recorder.close()

@@ -402,7 +402,7 @@ class Host:
                 read(message)
         except Exception as error:
             cause, number = self.port, self.port.sent
-            node, handler = self._culprit(error)
+            node, handler = self.culprit(error)
             # Only what the failing handler sent is dropped; what others sent before it is still to be delivered, and
             # the readers that come after it still get this message.
             outbox[:] = [sent for sent in entries if (sent[2], sent[3], sent[0].node) != (cause, number, node.id)]
@@ -413,7 +413,7 @@ class Host:
             raise failure from error
         outbox.clear()
 
-    def _culprit(self, error: Exception) -> tuple[Node, str]:
+    def culprit(self, error: Exception) -> tuple[Node, str]:
         """Return the node whose handler raised, and the handler's name: the outermost node in the traceback."""
         trace = error.__traceback__
         while trace is not None:

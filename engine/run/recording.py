@@ -104,8 +104,11 @@ def read_recording(folder: Path) -> Iterator[Row]:
     if closed.exists():
         from pyarrow import parquet
 
-        for batch in parquet.ParquetFile(str(closed)).iter_batches():
-            yield from _rows(batch)
+        try:
+            for batch in parquet.ParquetFile(str(closed)).iter_batches():
+                yield from _rows(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise RecordingFailed(f"{closed} cannot be read as a recording: {error}") from None
     elif live.exists():
         try:
             with pa.ipc.open_stream(str(live)) as stream:

@@ -32,7 +32,8 @@ def _print_graph(minutes: int, repeats: int) -> None:
     first = runs[0]
     print(
         f"whole LP graph, ledger on, report off: {first.minutes:,} pool minutes, "
-        f"{first.summary.events:,} messages and calls, {first.orders:,} orders and cancels, {first.fills:,} fills, {first.ledger_rows:,} rows in the ledger"
+        f"{first.summary.events:,} messages and calls, {first.orders:,} orders and cancels, {first.fills:,} fills, "
+        f"{first.ledger_rows:,} rows in the ledger"
     )
     print(f"  by the clock        {median(run.per_wall_s for run in runs):8,.0f} rows/s (median of {repeats})")
     print(f"  by CPU time         {median(run.per_cpu_s for run in runs):8,.0f} rows/s (median of {repeats})")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.weather import Diary, Siren, Smoother, Thermometer, node, plan_of, wire
+from support.weather import Diary, Reading, Siren, Smoother, Thermometer, node, plan_of, wire
 
 from engine import Node
 from engine.clock import Clock
@@ -18,7 +18,7 @@ from engine.run.backtest import HistoryOutOfOrder, backtest
 from engine.run.build import build
 from engine.run.host import Host
 from engine.run.journal import Journal, JournalDamaged
-from engine.run.recording import FILE, LIVE_FILE, Recorder, read_recording
+from engine.run.recording import FILE, LIVE_FILE, Recorder, RecordingFailed, read_recording
 from engine.run.replay import replay
 from engine.topology.model import OnStale, Policy
 from engine.topology.plan import Plan
@@ -287,3 +287,26 @@ def test_one_node_is_recorded_and_replayed_alone(tmp_path: Path) -> None:
     assert (result.nodes, result.outputs) == (1, 2)
     with pytest.raises(PipelineError, match="no node sirene in the topology"):
         replay(station(), tmp_path / "recordings", tmp_path / "again", only=frozenset({"sirene"}))
+
+
+def test_a_history_that_raises_is_named_and_the_others_are_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Thermometer):
+        yield 0, Reading(1.0, 0)
+        yield 1, Reading(self.values["one"], 1)  # type: ignore[call-overload]
+
+    stopped: list[str] = []
+    monkeypatch.setattr(Diary, "stop", lambda self: stopped.append(self.id))
+    monkeypatch.setattr(Thermometer, "history", broken)
+    with pytest.raises(NodeFailed, match="node 'sensor' failed in broken: TypeError"):
+        backtest(station(), tmp_path, record=False)
+    assert stopped == ["diary"]
+
+
+def test_a_damaged_recording_is_an_error_with_its_file(tmp_path: Path) -> None:
+    backtest(station(), tmp_path)
+    file = tmp_path / "recordings" / FILE
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(RecordingFailed, match=r"events\.parquet cannot be read as a recording"):
+        list(read_recording(tmp_path / "recordings"))

@@ -205,18 +205,19 @@ def test_the_state_is_sent_at_the_end_of_a_block_and_only_when_something_changed
 def test_fees_alone_may_wait_and_are_told_at_the_end():
     lp = minted(report_s=60)
 
-    def after(second: float, price: float = 2_000.0, quote_in: int = 10**10) -> list[tuple[str, LpState]]:
+    def after(second: float, price: float = 2_010.0, quote_in: int = 10**10) -> list[tuple[str, LpState]]:
         lp.at(START_S + second)
         return lp.on_pool(pool_state(price, second, quote_in=quote_in, estimated=True))
 
-    assert after(30) == []
-    assert after(71.9) == []
-    told = last_state(after(72))
+    assert last_state(after(30)).price == 2_010.0
+    assert after(40) == []
+    assert after(89.9) == []
+    told = last_state(after(90))
     assert told.fees_quote > 0
-    assert after(131, quote_in=0) == []
-    moved = last_state(after(131, price=2_001.0))
+    assert after(160, quote_in=0) == []
+    moved = last_state(after(161, price=2_011.0))
     assert moved.fees_quote > told.fees_quote
-    assert after(140, price=2_001.0) == []
+    assert after(170, price=2_011.0) == []
     last = last_state(lp.stop())
     assert last.fees_quote > moved.fees_quote
     assert lp.stop() == []

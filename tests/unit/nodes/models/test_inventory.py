@@ -82,4 +82,4 @@ def test_a_change_within_the_step_waits_and_adds_up():
     assert node.on_lp(lp_state(wallet_base=101)) == []
     assert only(node.on_lp(lp_state(wallet_base=101, pending="c1"))).sequence == 3
     node.at(START_S + 60)
-    assert only(node.on_lp(lp_state(wallet_base=101, pending="c1"))).delta_base_wei == 101
+    assert only(node.on_lp(lp_state(wallet_base=101, pending="c1"))).sequence == 4
