@@ -101,8 +101,11 @@ def is_reducing(net: float, worst: float) -> bool:
 
 
 def net_exposure(net: float, worst: float, max_net: float) -> Breach | None:
-    """Demand that the worst |net| stays within `max_net`, or falls."""
-    if abs(worst) <= max_net or is_reducing(net, worst):
+    """Demand that the worst |net| stays within `max_net`, or falls without changing sides.
+
+    From far beyond the limit on one side an order could lower |net| and yet end beyond it on the other.
+    """
+    if abs(worst) <= max_net or (is_reducing(net, worst) and net * worst > 0.0):
         return None
     return "net_exposure", f"worst case {worst:g} from net {net:g} is beyond {max_net:g}"
 

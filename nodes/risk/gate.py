@@ -29,7 +29,7 @@ class RiskGate(Node):
     Cheap and absolute rules come first; the first that is breached decides. An input that is missing, older than its
     `max_age`, or not finite blocks. Cancels always pass. The exposure limit counts the worst case: net exposure, all
     open and unknown orders of the same side, fills not yet in the exposure, and this order. An order that lets |net|
-    fall even then passes beyond the limit.
+    fall even then passes beyond the limit, but never to beyond it on the other side.
 
     Two latches hold for the rest of the run, a restart of the process included. Too many orders of one side within a
     window, or more fills of one side than LP exposure explains, block every order. A halt (by the stale action, or

@@ -117,7 +117,7 @@ class LpGate(Node):
         if age_s > self.max_book_age_s:
             return "book-age", f"venue book is {age_s:.0f} s old, at most {self.max_book_age_s:g} s"
         gap = (book.mid / price - 1) * 10_000 - self.basis_bps
-        if abs(gap) > self.max_gap_bps:
+        if not abs(gap) <= self.max_gap_bps:
             return "gap", (
                 f"venue mid is {gap:+.1f} bps from the pool beside a basis of {self.basis_bps:g} bps, "
                 f"at most {self.max_gap_bps:g} bps"

@@ -33,8 +33,9 @@ class Ledger(Node):
 
     Orders, updates, fills, positions, verdicts and commands are all kept, each id once; a repeat is counted, a repeat
     that says something else fails the node. Levels (LP, delta, exposure, mark, rate, target, PnL) are kept at most once
-    per `sample_s`, and always when a command is done, when the hedge steps or exposure becomes known or unknown, and at
-    the end. Marks are kept beside that for each fill, at the fill and `markout_s` after it.
+    per `sample_s`, and always when a command is done and at the end. Net exposure is kept beside that whenever the
+    hedge steps, it becomes known or unknown, or it has moved by more than `exposure_step`; marks for each fill, at the
+    fill and `markout_s` after it.
 
     Rows go to disk in groups, `commit_rows` at a time, every `commit_s` of the clock, and at the end. With
     `durable_orders` each order, command, fill and update is on disk before the handler returns, and so before its wire
@@ -58,6 +59,9 @@ class Ledger(Node):
 
     file: str = param("ledger.sqlite", doc="File name, in the run folder unless it is absolute.")
     sample_s: float = param(60.0, unit="s", minimum=0, doc="Shortest time between two rows of a level; 0 keeps all.")
+    exposure_step: float = param(
+        0.05, unit="base", minimum=0, doc="Moves of net exposure above it are kept at once; 0 keeps each."
+    )
     markout_s: tuple[float, ...] = param(
         (1.0, 5.0, 30.0, 300.0), unit="s", minimum=0, doc="Times after a fill at which the mark is kept."
     )
@@ -145,14 +149,17 @@ class Ledger(Node):
             self._keep(level, delta.source, delta, at)
 
     def on_exposure(self, exposure: NetExposure) -> None:
-        level, at = self._exposure, exposure.event_time_ns
-        # A step of the hedge is always kept: samples alone fall on what moved the LP, before the hedge has answered.
-        fact = exposure.net_base is not None, exposure.venue_base
-        if at < level.next_ns.get(exposure.base, 0) and level.facts.get(exposure.base) == fact:
-            level.skipped[exposure.base] = exposure
-            return
-        level.facts[exposure.base] = fact
-        self._keep(level, exposure.base, exposure, at)
+        level, at, base = self._exposure, exposure.event_time_ns, exposure.base
+        net, venue = exposure.net_base, exposure.venue_base
+        # Samples and the hedge's own steps alone would leave out how far exposure strayed before the hedge answered.
+        kept_net, kept_venue = level.facts.get(base, (None, None))
+        if at < level.next_ns.get(base, 0) and venue == kept_venue:
+            stays = net is kept_net if net is None or kept_net is None else abs(net - kept_net) <= self.exposure_step
+            if stays:
+                level.skipped[base] = exposure
+                return
+        level.facts[base] = net, venue
+        self._keep(level, base, exposure, at)
 
     def on_mark(self, mark: Mark) -> None:
         level, at = self._mark, mark.event_time_ns

@@ -163,8 +163,8 @@ view.addEventListener("mouseleave", () => { details.hidden = true; });
 document.querySelectorAll("[data-zoom]").forEach(button =>
   button.addEventListener("click", () => zoomMiddle(Number(button.dataset.zoom))));
 document.getElementById("fit").addEventListener("click", fit);
-const swap = () => show(svg === ports ? boxes : ports);
-document.getElementById("ports").addEventListener("click", swap);
+const toggle = () => show(svg === ports ? boxes : ports);
+document.getElementById("ports").addEventListener("click", toggle);
 document.getElementById("theme").addEventListener("click", () => {
   const root = document.documentElement;
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -174,7 +174,7 @@ window.addEventListener("keydown", event => {
   if (event.key === "+" || event.key === "=") zoomMiddle(1.25);
   else if (event.key === "-") zoomMiddle(0.8);
   else if (event.key === "0") fit();
-  else if (event.key === "p") swap();
+  else if (event.key === "p") toggle();
   else if (event.key === "Escape") choose(null);
 });
 window.addEventListener("resize", fit);

@@ -74,7 +74,8 @@ def test_size_and_value_include_their_limit():
         (0.0, 8.0, True),
         (0.0, -8.01, False),
         (20.0, 19.0, True),  # beyond the limit, but falling
-        (20.0, -19.0, True),
+        (20.0, -8.0, True),
+        (20.0, -8.01, False),  # beyond the limit on the other side
         (20.0, -20.0, False),  # as much on the other side is no reduction
         (20.0, 21.0, False),
         (-20.0, -19.0, True),

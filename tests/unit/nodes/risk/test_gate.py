@@ -131,13 +131,13 @@ def test_a_fill_that_never_shows_in_the_exposure_is_given_up():
     assert judge(node, "c", size="4") == (True, "all")
 
 
-def test_a_reducing_order_passes_beyond_the_limit_but_not_past_zero_to_as_much():
+def test_a_reducing_order_passes_beyond_the_limit_but_not_to_beyond_it_on_the_other_side():
     node = gate(net=20.0)
     assert judge(node, "a", "buy", "0.1", "2000") == (False, "net_exposure")
     assert judge(node, "b", size="10") == (True, "all")
     assert judge(node, "c", size="10") == (True, "all")
-    assert judge(node, "d", size="10") == (True, "all")  # worst case -10, less than 20
-    assert judge(node, "e", size="10") == (False, "net_exposure")
+    assert judge(node, "d", size="10") == (False, "net_exposure")  # worst case -10: less than 20, beyond 8
+    assert judge(node, "e", size="8") == (True, "all")
 
 
 def test_open_orders_are_bounded():

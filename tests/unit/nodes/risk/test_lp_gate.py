@@ -87,6 +87,8 @@ def test_a_gap_to_the_venue_beside_the_basis_is_blocked():
     assert judge(gate).rule == "gap"
     gate.on_book(book(1_997.0))
     assert judge(gate).rule == "gap"
+    gate.on_book(book(float("nan")))
+    assert judge(gate).rule == "gap"
     gate.on_book(book(2_002.0, -121.0))
     assert judge(gate).rule == "book-age"
 

@@ -73,7 +73,7 @@ def test_a_done_command_and_unknown_exposure_are_always_kept(tmp_path):
     under = run_node(Ledger, run_dir=str(tmp_path), sample_s=60)
     for second, confirmed in enumerate(["", "", "c1", "c1"]):
         under.on_lp(lp_state(second, confirmed=confirmed))
-    for second, net in enumerate([1.0, 2.0, None, None, 3.0]):
+    for second, net in enumerate([1.0, 1.01, None, None, 3.0]):
         under.on_exposure(NetExposure("ETH", second * NS, net, 1.0, 0.0))
     for second, venue in enumerate([-2.0, -2.0, -3.0]):
         under.on_exposure(NetExposure("BTC", second * NS, 1.0, 1.0, venue))
@@ -86,6 +86,16 @@ def test_a_done_command_and_unknown_exposure_are_always_kept(tmp_path):
     assert rows(path, f"{exposures} 'ETH'") == [(0, 1.0), (2, None), (4, 3.0)]
     assert rows(path, f"{exposures} 'BTC'") == [(0, 1.0), (2, 1.0)]
     assert rows(path, "SELECT rate FROM rates") == [(1.0,), (0.9,)]
+
+
+def test_exposure_that_strays_before_the_hedge_answers_is_kept(tmp_path):
+    under = run_node(Ledger, run_dir=str(tmp_path), sample_s=60, exposure_step=0.5)
+    # The LP steps by 20 at 1 s, creeps on, and the hedge answers at 30 s.
+    for second, net, venue in [(0, 0.0, 0.0), (1, 20.0, 0.0), (2, 20.5, 0.0), (3, 20.6, 0.0), (30, 0.6, -20.0)]:
+        under.on_exposure(NetExposure("ETH", second * NS, net, net - venue, venue))
+    under.stop()
+    kept = rows(tmp_path / "ledger.sqlite", "SELECT event_time_ns / 1000000000, net_base FROM exposures")
+    assert kept == [(0, 0.0), (1, 20.0), (3, 20.6), (30, 0.6)]
 
 
 def test_marks_are_kept_at_a_fill_and_after_it(tmp_path):
