@@ -66,6 +66,8 @@ class LedgerFile:
         self.path = path
         self.repeats = dict.fromkeys(KEYS, 0)
         """Repeats that were not booked again, by table."""
+        self.unusable: dict[str, int] = {}
+        """Levels that were left out because a number in them is none (NaN), by table."""
         self._commit_rows = commit_rows
         self._rows: dict[str, list[Row]] = {name: [] for name in TABLES}
         self._known: dict[str, dict[Row, Row]] = {name: {} for name in KEYS}
@@ -91,6 +93,10 @@ class LedgerFile:
         def add(message: Any) -> None:
             seq = self.seq + 1
             row = make_row(seq, message)
+            if any(value != value for value in row):
+                # SQLite has no NaN: it would refuse the whole group, with all the fills in it.
+                self._leave_out(name, message)
+                return
             if is_new is not None and not is_new(row):
                 return
             self.seq = seq
@@ -99,6 +105,11 @@ class LedgerFile:
                 self.commit()
 
         return add
+
+    def _leave_out(self, name: str, message: Any) -> None:
+        if name in KEYS:
+            raise LedgerError(f"{self.path}: {name} cannot hold a number that is none: {message}; mend its writer")
+        self.unusable[name] = self.unusable.get(name, 0) + 1
 
     def add_fact(self, key: str, value: str) -> None:
         """Add one line to `meta`."""

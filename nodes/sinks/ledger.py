@@ -100,6 +100,8 @@ class Ledger(Node):
         for level in (self._lp, self._delta, self._exposure, self._mark, self._pnl, self._rate, self._target):
             level.flush()
         file.add_fact("repeats", json.dumps(file.repeats, sort_keys=True))
+        if file.unusable:
+            file.add_fact("unusable", json.dumps(file.unusable, sort_keys=True))
         file.close()
         self.closed(path=self.file, event_time_ns=self.now_ns, rows=file.seq, head=file.head)
 

@@ -161,8 +161,9 @@ class Witness:
         way = waiting + float(order.size)
         worst = net + way if order.side == "buy" else net - way
         reduces = abs(worst) < abs(net) + CLOSE
+        within = abs(worst) <= limits.max_net + CLOSE or (reduces and net * worst >= 0)
         numbers = f"{name}: {order.side} {order.size}, true net {net:.6f}, worst {worst:.6f}"
-        self.demand(reduces or abs(worst) <= limits.max_net + CLOSE, f"{numbers}, limit {limits.max_net:g}")
+        self.demand(within, f"{numbers}, limit {limits.max_net:g}")
         gate: Any = self.host.nodes["gate"]
         self.demand(reduces or not gate.halted, f"{numbers}, although the gate is halted")
         self.orders[name] = TrueOrder(order.side, order.size)

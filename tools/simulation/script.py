@@ -242,10 +242,12 @@ class _Pool:
         self.told_at = now
         before = self.price or self.market.mid
         if not calm:
-            self.swing = self.swing * 0.97 + random.gauss(0.0, 0.0006)
+            self.swing = self.swing * 0.97 + random.gauss(0.0, 0.0015)
             if "lp_jump" in active and random.random() < 0.2:
                 self.swing += random.choice((-0.02, 0.02))
             self.price = self.market.mid * math.exp(self.swing)
+        else:
+            self.price *= 1 + random.choice((-1e-7, 1e-7))  # the LP speaks when its pool's price moves
         price = self.price
         self.block += 1
         at = round((START_S + now) * NS_PER_S)

@@ -34,6 +34,10 @@ SETTLE_S = 60.0
 """How long a world goes on once its hedger has stopped."""
 
 
+ARRIVE_NS = NS_PER_S
+"""Time for what was said last to arrive."""
+
+
 class Failed(PipelineError):
     """A world in which something broke; the text ends with the command that shows it again."""
 
@@ -178,7 +182,7 @@ class World:
         self._join("market.book", "venue.book", "hedger_books.arriving", "gate_books.arriving")
         self._join("market.trade", "venue.trade")
         self._join("inventory.delta" if self.kind == "lp" else "script.delta", "delta.arriving", "ledger.delta")
-        self._join("delta.leaving", "net.lp", on_stale=(60.0, "undefined"))
+        self._join("delta.leaving", "net.lp", on_stale=(LP_SILENCE_S, "undefined"))
         self._join("positions.leaving", "net.position")
         self._join("fills.leaving", "net.fill")
         self._join("net.exposure", "hedger.exposure", on_stale=(600.0, "cancel"))
@@ -234,6 +238,7 @@ class World:
             self._pass_time(round((START_S + seconds) * NS_PER_S))
             self._do(act)
             self.witness.after_event()
+        self._pass_time(self.host.clock.now_ns + ARRIVE_NS)
         self.witness.after_calm(self._lp_base())
         return self._end()
 
@@ -300,6 +305,7 @@ class World:
         )
 
 
+LP_SILENCE_S = 150.0
 LOT = RiskGate.spec.params["lot_size"].default
 
 

@@ -269,11 +269,26 @@ def test_a_folder_that_cannot_be_made_says_so(tmp_path):
         LedgerFile(tmp_path / "file" / "ledger.sqlite")
 
 
-def test_a_number_that_is_none_is_refused(tmp_path):
-    ledger = LedgerFile(tmp_path / "ledger.sqlite")
+def test_a_level_with_a_number_that_is_none_is_left_out_and_its_group_is_kept(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    ledger = LedgerFile(path)
     ledger.adder("marks")(mark(1, float("nan")))
-    with pytest.raises(LedgerError, match="a row was refused"):
-        ledger.commit()
+    ledger.adder("fills")(fill(1, "1", "1", "2000"))
+    ledger.close()
+    assert [row[3] for row in content(path)["fills"]] == ["1"]
+    assert not content(path)["marks"]
+    assert ledger.unusable == {"marks": 1}
+    assert verify(path).rows == 1
+
+
+def test_an_order_or_fill_with_a_number_that_is_none_is_refused_alone(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    ledger = LedgerFile(path)
+    ledger.adder("fills")(fill(1, "1", "1", "2000"))
+    with pytest.raises(LedgerError, match="fills cannot hold a number that is none"):
+        ledger.adder("fills")(fill(2, "2", "1", "2000", mid=float("nan")))
+    ledger.close()
+    assert [row[3] for row in content(path)["fills"]] == ["1"]
 
 
 def test_reading_what_is_not_there(tmp_path):
