@@ -93,6 +93,20 @@ def dimension_of(unit: str) -> Dimension | None:
     return next((dimension for dimension in DIMENSIONS if unit in dimension.scale), None)
 
 
+def clash(written: str, wanted: str) -> bool:
+    """Tell whether a number in one unit is known to mean something else in the other.
+
+    Two units that stand alone may be two names of one (`1/USD`, `1/quote`) and do not clash; nor does a plain number
+    (`1`) with such a unit, as a count with `1/day`.
+    """
+    source, target = dimension_of(written), dimension_of(wanted)
+    if not written or not wanted or written == wanted or (source is None and target is None):
+        return False
+    if source is None or target is None:
+        return "1" not in (written, wanted)
+    return source is not target or source.scale[written] != target.scale[wanted]
+
+
 def _factor(written: str, unit: str) -> Fraction:
     source, target = dimension_of(written), dimension_of(unit)
     if source is not None and source is target:

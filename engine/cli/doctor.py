@@ -22,7 +22,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> int:
     \b
     Examples:
       pipeline doctor
-      pipeline doctor topologies/live/asymmetric_lp.yaml
+      pipeline doctor topologies/backtest/asymmetric_lp.yaml
     """
     import dataclasses
     import json

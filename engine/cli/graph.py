@@ -9,7 +9,7 @@ import click
 
 from engine.cli._common import TopologyFile, overlay_option, read_topology, set_option
 
-FORMATS = ("text", "dot", "mermaid", "svg", "png", "html")
+FORMATS = ("text", "dot", "mermaid", "svg", "png", "html", "json")
 SUFFIXES = {".txt": "text", ".gv": "dot", ".mmd": "mermaid", ".htm": "html"}
 
 
@@ -18,6 +18,7 @@ SUFFIXES = {".txt": "text", ".gv": "dot", ".mmd": "mermaid", ".htm": "html"}
 @overlay_option
 @set_option
 @click.option("--format", "format", type=click.Choice(FORMATS), help="Else from the name of --out, else text.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json: nodes, wires, hubs, processes.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of stdout.")
 @click.option("--process", metavar="NAME", help="Draw one process and what its wires lead to.")
 @click.option("--params/--no-params", default=True, show_default=True, help="Show the parameters that are set.")
@@ -27,6 +28,7 @@ def command(
     overlays: tuple[Path, ...],
     sets: tuple[str, ...],
     format: str | None,
+    as_json: bool,
     out: Path | None,
     process: str | None,
     params: bool,
@@ -42,10 +44,13 @@ def command(
       pipeline graph topologies/backtest/asymmetric_lp.yaml -o graph.html
       pipeline graph topologies/backtest/asymmetric_lp.yaml --overview -o graph.svg
       pipeline graph my.yaml --process trader --format dot --no-params
+      pipeline graph my.yaml --json | jq '.nodes[].use'
     """
     from engine.topology.draw import draw, make_scene
 
-    chosen = format or _by_name(out)
+    if as_json and format not in (None, "json"):
+        raise click.UsageError(f"--json and --format {format} are two formats; give one")
+    chosen = "json" if as_json else format or _by_name(out)
     if chosen == "png" and out is None and sys.stdout.isatty():
         raise click.UsageError("png is no text for a terminal; write it to a file with -o FILE.png")
     topology = read_topology(file, overlays, sets)

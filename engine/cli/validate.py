@@ -42,7 +42,7 @@ def command(
       pipeline validate topologies/backtest/asymmetric_lp.yaml
       pipeline validate --watch my.yaml
       pipeline validate base.yaml -f paper.yaml --set fee_tier=3000
-      pipeline validate --json topologies/live/*.yaml | jq '.problems[].code'
+      pipeline validate --json topologies/backtest/polygon_days.yaml | jq '.problems[].code'
     """
     seen: dict[Path, float] = {}
     while True:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from engine.errors import Problem, TopologyError
 from engine.registry import UnknownType, node_class, type_names
 from engine.spec import NodeSpec
-from engine.topology import check_cycles, check_params, check_placement, check_policies, check_wires
+from engine.topology import check_cycles, check_params, check_paths, check_placement, check_policies, check_wires
 from engine.topology.model import Topology
 from engine.topology.rules import Graph, Rule, did_you_mean_type, installed_rules, problem_at
 
@@ -32,6 +32,7 @@ def check(topology: Topology, *, offline: bool = True, rules: Sequence[Rule] | N
     graph = Graph(topology, specs)
     problems += check_wires.problems(graph)
     problems += check_params.problems(graph)
+    problems += check_paths.problems(graph)
     problems += check_policies.problems(graph)
     problems += check_cycles.problems(graph)
     problems += check_placement.problems(graph, offline=offline)

@@ -11,13 +11,14 @@ from engine import units
 from engine.errors import Place, Problem
 from engine.spec import NodeSpec, ParamSpec
 from engine.topology.disguise import LOOKS_SECRET, PUBLIC_NAME
-from engine.topology.model import NodeDecl, SecretRef, SecretText, Setting
+from engine.topology.model import NodeDecl, Origin, SecretRef, SecretText, Setting
 from engine.topology.rules import Graph, nearest, problem_at
 
 CODES = {
     "unknown-param": "A node is given a parameter that its type does not declare.",
     "missing-param": "A parameter without a default is not given.",
     "bad-param": "A parameter's value does not fit its type, bounds, choices or unit.",
+    "unit-mismatch": "A number passes from a parameter in one unit to a parameter in another.",
     "secret-in-clear": "A secret, or what looks like one, is written out in the file.",
     "plain-tcp": "An address leaves this machine over TCP without encryption.",
 }
@@ -89,6 +90,13 @@ def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Itera
         if not param.required and not param.secret:
             fix += f"; the default is {param.default!r}"
         yield problem_at("bad-param", f"{where}: {reason}", setting.origin, fix)
+    elif units.clash(setting.unit, param.unit) and not isinstance(setting.value, str):
+        # The mistake is where the value is handed over, not where it is written.
+        at, used = (setting.origin.used[-1], setting.origin.used[:-1]) if setting.origin.used else (None, ())
+        message = f"{where} is in {param.unit}, and is given a number in {setting.unit}"
+        fix = f"declare the topology's param in {param.unit}"
+        notes = (("the number", setting.origin.place),)
+        yield problem_at("unit-mismatch", message, Origin(at or setting.origin.place, used), fix, notes=notes)
     for path, text in _texts(setting.value):
         found = TCP_HOST.match(text)
         if found and not LOOPBACK.match(found[1]):

@@ -31,13 +31,15 @@ class Setting:
 
     `value` is str, int, float, bool, None, list or dict. `secret` is set when a `${secret:X}` went into it: then
     `value` is a `SecretRef` (or a container of them) until start, and it prints as `***`.
-    `places` maps paths inside the value ("levels.0.size") to their own places.
+    `places` maps paths inside the value ("levels.0.size") to their own places. `unit` is that of the topology's
+    parameter through which the whole value came, "" where there is none.
     """
 
     value: Any
     origin: Origin
     secret: bool = False
     places: dict[str, Place] = field(default_factory=dict, compare=False)
+    unit: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,13 +97,21 @@ def fit(param: Param, tree: Tree, report: Report) -> Tree:
     """Return `tree` in the parameter's type, units converted; report what does not fit and return Broken."""
     if isinstance(tree, Broken) or param.type == "any":
         return tree
+    if isinstance(tree, Scalar) and units.clash(tree.unit, param.unit):
+        message = f"param {param.name!r} is in {param.unit}, and is given a number in {tree.unit}"
+        at, used = (tree.used[-1], tree.used[:-1]) if tree.used else (tree.place, ())
+        report.add("unit-mismatch", message, at, f"declare both in {param.unit}", notes=_declared(param, at), used=used)
+        return Broken(tree.place, tree.used)
     try:
         return _converted(param, tree)
     except ValueError as error:
-        notes = () if tree.place == param.place else (("declared here", param.place),)
         fix = f"{param.doc}" + (f", in {param.unit}" if param.unit else "") if param.doc else ""
-        report.add("bad-param", f"param {param.name!r} {error}", tree.place, fix, notes=notes, used=tree.used)
+        report.add("bad-param", f"param {param.name!r} {error}", tree.place, fix, notes=_declared(param, tree.place), used=tree.used)
         return Broken(tree.place, tree.used)
+
+
+def _declared(param: Param, at: Place) -> tuple[tuple[str, Place], ...]:
+    return () if at == param.place else (("declared here", param.place),)
 
 
 def _converted(param: Param, tree: Tree) -> Tree:
@@ -125,7 +133,9 @@ def _converted(param: Param, tree: Tree) -> Tree:
         for word, (holds, text) in _BOUNDS.items():
             if word in param.bounds and not holds(value, param.bounds[word]):
                 raise ValueError(f"must be {text} {param.bounds[word]:g}, got {value}")
-    return replace(tree, value=value, from_env=False) if isinstance(tree, Scalar) else tree
+    if not isinstance(tree, Scalar):
+        return tree
+    return replace(tree, value=value, from_env=False, unit=param.unit or tree.unit)
 
 
 def _typed(param: Param, value: Any) -> Any:

@@ -30,6 +30,8 @@ class Scalar(Tree):
     value: Any = None
     from_env: bool = False
     """The text came whole from the environment, so that a declared parameter may read a number in it."""
+    unit: str = ""
+    """Unit of a number that came through a declared parameter."""
 
 
 @dataclass(slots=True)

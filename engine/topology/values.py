@@ -34,6 +34,7 @@ def setting(tree: Tree) -> Setting:
         origin=origin(tree),
         secret=secret,
         places={path: one.place for path, one in inside},
+        unit=tree.unit if isinstance(tree, Scalar) else "",
     )
 
 

@@ -93,7 +93,7 @@ class LedgerFile:
         def add(message: Any) -> None:
             seq = self.seq + 1
             row = make_row(seq, message)
-            if any(value != value for value in row):
+            if any(value != value for value in row):  # noqa: PLR0124  (true of NaN alone)
                 # SQLite has no NaN: it would refuse the whole group, with all the fills in it.
                 self._leave_out(name, message)
                 return

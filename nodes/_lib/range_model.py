@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp, log, sqrt
+from typing import Literal
 
 from engine import NS_PER_S, In, Node, Out, param
 from engine import state as kept
@@ -21,7 +22,7 @@ class RangeModel(Node):
     Asymmetry comes from the model: its bid and ask distances at the net exposure (LP and hedge together), matched to
     the mean execution prices of a range. Width comes from what the pool pays: the half width at which fees less LVR
     less the cost of moving are greatest, from the fees seen lately and the volatility. The wider of both is taken, end
-    by end, and kept between `min_half_width_bps` and `max_half_width_bps`.
+    by end (or the model's alone, by `width`), and kept between `min_half_width_bps` and `max_half_width_bps`.
 
     While the exposure is unknown the range is symmetric (exposure 0): a skew from a number that nobody vouches for
     could only add to it. Nothing is sent before the volatility is warm.
@@ -38,6 +39,9 @@ class RangeModel(Node):
     gamma: float = param(0.01, unit="1/quote", exclusiveMinimum=0, doc="Absolute risk aversion; higher leans more.")
     k: float = param(1.0, unit="1/price", exclusiveMinimum=0, doc="Decay of fill odds with distance from the price.")
     max_exposure: float = param(100.0, unit="base", exclusiveMinimum=0, doc="Exposure beyond which leaning stops.")
+    width: Literal["wider", "model"] = param(
+        "wider", doc="Whose width: the wider of the model's and of what fees pay for; or the model's alone."
+    )
     min_half_width_bps: float = param(50.0, unit="bps", exclusiveMinimum=0, doc="Least distance of an end.")
     max_half_width_bps: float = param(2_000.0, unit="bps", exclusiveMinimum=0, doc="Greatest distance of an end.")
     move_cost_bps: float = param(10.0, unit="bps", minimum=0, doc="Cost of one rebalance as a part of the capital.")
@@ -128,6 +132,8 @@ class RangeModel(Node):
         by_edge = match_execution(price, bid, ask, self._fee)
         lean = log(by_edge[1] / price) - log(price / by_edge[0])
         least, most = self.min_half_width_bps / 10_000, self.max_half_width_bps / 10_000
+        if self.width == "model":
+            return widen(by_edge, price, least, most)
         half = min(max(self._carry_half_width(state, volatility), least), most)
         by_carry = price * exp(lean / 2 - half), price * exp(lean / 2 + half)
         return widen(wider(by_edge, by_carry), price, least, most)

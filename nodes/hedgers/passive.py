@@ -172,8 +172,9 @@ class PassiveHedger(Node):
 
     def on_exposure(self, exposure: NetExposure) -> None:
         self.last_exposure = exposure
-        if self.unseen and exposure.net_base is not None:
-            self.unseen.see(exposure.venue_base, self.clock.now_ns)
+        unseen = self.unseen
+        if (unseen.venue_base != exposure.venue_base or unseen) and exposure.net_base is not None:
+            unseen.see(exposure.venue_base, self.clock.now_ns)
         if self.gamma is not None:
             self._measure(exposure, self.gamma)
         net = exposure.net_base
@@ -332,6 +333,7 @@ class PassiveHedger(Node):
         self.orders_sent += 1
         order_id = f"{self.id}-{self.orders_sent}"
         self.live = LiveOrder(order_id, side, ticks, lots, crossing=crossing)
+        self.unseen.expect()
         self.next_ns = now_ns + round(self.min_interval_s * NS_PER_S)
         self.order(
             action="place",

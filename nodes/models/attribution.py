@@ -9,6 +9,7 @@ import msgspec
 
 from engine import NS_PER_S, In, Node, Out, PipelineError, param, state
 from nodes._lib.pnl import EXACT, PRICE_SCALE, ZERO, Collateral, LpBook, VenueBook, fixed, open_lp, price_of
+from nodes._lib.trade_ids import trade_key
 from nodes.messages import Book, Conversion, Fill, LpState, Mark, PnlState, VenuePosition
 
 NEVER_NS = 2**63 - 1
@@ -32,10 +33,14 @@ class Intake(msgspec.Struct):
     """Funding received and not valued yet."""
     funding_seen: Decimal | None = None
     """The venue's counter; None until the first position message."""
+    contained: str = ""
+    """Last trade that the first position contained; it and those before it are not to be booked again."""
 
     def add_fill(self, fill: Fill) -> bool:
         """Take a fill in once; return whether it is new."""
         if fill.trade_id in self.trade_ids:
+            return False
+        if self.contained and _not_after(fill.trade_id, self.contained):
             return False
         self.trade_ids.add(fill.trade_id)
         self.fills.append(fill)
@@ -44,12 +49,17 @@ class Intake(msgspec.Struct):
     def add_position(self, position: VenuePosition, valued: Decimal) -> None:
         """Take in a position message; `valued` is the position that our books already hold. Under EXACT."""
         if self.funding_seen is None:
-            if position.last_trade_id:
-                self.trade_ids.add(position.last_trade_id)  # contained: its fill is not to be booked again
+            self.contained = position.last_trade_id
             self.opening = position.size - valued - sum(signed_size(fill) for fill in self.fills)
         else:
             self.funding += position.funding - self.funding_seen
         self.funding_seen = position.funding
+
+
+def _not_after(trade_id: str, last: str) -> bool:
+    # Ids without a number have no order; then only the very one is known to be contained.
+    ordered = any(map(str.isdigit, trade_id)) and any(map(str.isdigit, last))
+    return trade_key(trade_id) <= trade_key(last) if ordered else trade_id == last
 
 
 def signed_size(fill: Fill) -> Decimal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 from engine import NS_PER_S, In, Node, Out, param
@@ -39,7 +40,10 @@ class Rebalancer(Node):
     min_interval_s: float = param(600.0, unit="s", minimum=0, doc="Shortest time between two rebalances.")
     max_per_day: int = param(24, unit="1/day", minimum=1, doc="Most rebalances in any 24 hours.")
     max_gas_per_day: float = param(
-        0.1, unit="base", exclusiveMinimum=0, doc="Most gas in any 24 hours; the next is expected to cost as the last."
+        0.1,
+        unit="base",
+        exclusiveMinimum=0,
+        doc="Most gas in 24 hours; the next may cost what the dearest of late did.",
     )
     retry_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="Wait for a sign of a command before it is lost.")
 
@@ -158,8 +162,9 @@ class Rebalancer(Node):
         if recent and len(fired) >= self.max_per_day:
             return False
         spent = lp.gas_base - gas[0] if recent else 0
-        last = lp.gas_base - gas[-1]
-        return bool(spent + last <= self.max_gas_per_day * 10**lp.base_decimals)
+        # A refused command costs nothing; the next may cost what the dearest of late has.
+        dearest = max((after - before for before, after in pairwise([*gas, lp.gas_base])), default=0)
+        return bool(spent + dearest <= self.max_gas_per_day * 10**lp.base_decimals)
 
     def _ask(self, action: Literal["rebalance", "withdraw"], lower: float, upper: float, reason: str) -> None:
         lp = self.last_lp

@@ -104,8 +104,9 @@ class RiskGate(Node):
         self.last_exposure = exposure
         if exposure.net_base is not None:
             self.execution.move(exposure.lp_base, self.clock.now_ns)
-        if self.unseen and exposure.net_base is not None:
-            self.unseen.see(exposure.venue_base, self.now_ns)
+        unseen = self.unseen
+        if (unseen.venue_base != exposure.venue_base or unseen) and exposure.net_base is not None:
+            unseen.see(exposure.venue_base, self.clock.now_ns)
 
     def on_update(self, update: OrderUpdate) -> None:
         order = self.open_orders.get(update.client_order_id)
@@ -143,6 +144,7 @@ class RiskGate(Node):
         self.repetition.add(order.side, now_ns)
         self.used_ids.add(order.client_order_id)
         self.open_orders[order.client_order_id] = PassedOrder(order.side, order.size)
+        self.unseen.expect()
         self._verdict(order, True, "all", self._numbers(order))
         self.approved.whole(order)
 

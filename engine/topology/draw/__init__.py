@@ -1,4 +1,4 @@
-"""Drawings of a topology: text for the terminal, DOT, Mermaid, SVG, PNG and a page.
+"""Drawings of a topology: text for the terminal, DOT, Mermaid, SVG, PNG, a page and JSON.
 
 `make_scene` gathers once what there is to see; each format is a pure function from that scene to text or bytes.
 The same scene gives the same bytes.
@@ -49,6 +49,12 @@ def _html(scene: Scene) -> bytes:
     return draw_page(scene).encode()
 
 
+def _json(scene: Scene) -> bytes:
+    from engine.topology.draw.as_json import draw_json
+
+    return draw_json(scene).encode()
+
+
 FORMATS: dict[str, Callable[[Scene], bytes]] = {
     "text": _text,
     "dot": _dot,
@@ -56,6 +62,7 @@ FORMATS: dict[str, Callable[[Scene], bytes]] = {
     "svg": _svg,
     "png": _png,
     "html": _html,
+    "json": _json,
 }
 
 

@@ -40,7 +40,7 @@ class ParamView:
     written: bool = False
 
     def __str__(self) -> str:
-        unit = self.unit if self.unit and _is_number(self.value) else ""
+        unit = self.unit if self.unit != "1" and _is_number(self.value) else ""
         return f"{self.name} = {self.value} {unit}".rstrip()
 
 

@@ -172,6 +172,15 @@ def test_a_fill_is_booked_once():
     assert desk.now(4).venue_base == -4
 
 
+def test_a_late_fill_that_the_first_position_contains_is_not_booked_again():
+    desk = opened()
+    desk(3, "position", venue_position(3, "-2", funding="0", last_trade_id="50"))
+    desk(4, "fill", fill(4, "48", "-2", "1900"))
+    assert desk.now(5).venue_base == -2
+    desk(6, "fill", fill(6, "51", "-1", "1900"))
+    assert desk.now(7).venue_base == -3
+
+
 def test_a_position_from_before_the_start_is_taken_over_at_the_mid():
     desk = opened()
     desk(3, "position", venue_position(3, "-2", funding="7", last_trade_id="old"))

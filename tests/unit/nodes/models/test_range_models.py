@@ -156,3 +156,13 @@ def test_the_best_half_width_is_a_maximum_and_none_earns_without_an_edge():
     assert top > carry(best * exp(0.1), 0.09, 0.25, 0.001)
     assert top > carry(best * exp(-0.1), 0.09, 0.25, 0.001)
     assert carry_half_width(0.0625, 0.25, 0.001) == inf
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_width_of_the_model_alone_does_not_ask_what_fees_pay_for(model: type) -> None:
+    settings = {"k": 0.04, "min_half_width_bps": 20, "max_half_width_bps": 2_000}
+    poor = fed(model, paid=0, width="model", **settings).target
+    rich = fed(model, paid=10**13, width="model", **settings).target
+    assert (poor.lower_price, poor.upper_price) == (rich.lower_price, rich.upper_price)
+    wider = fed(model, paid=0, **settings).target
+    assert wider.upper_price > poor.upper_price
