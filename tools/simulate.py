@@ -35,7 +35,7 @@ def main(seeds: str, worlds: tuple[str, ...], show: bool) -> None:
     except ValueError:
         raise click.BadParameter(f"{seeds!r} is neither a seed nor a range like 1..500", param_hint="--seeds") from None
     todo = list(jobs(wanted, worlds or WORLDS))
-    failed = fills = messages = halted = off_market = 0
+    failed = fills = messages = halted = latched = off_market = 0
     for number, (seed, world) in enumerate(todo, 1):
         try:
             outcome = simulate(seed, world, click.echo if show else None)
@@ -44,12 +44,16 @@ def main(seeds: str, worlds: tuple[str, ...], show: bool) -> None:
             click.echo(f"\r{failure}")
             continue
         fills, messages = fills + outcome.fills, messages + outcome.messages
-        halted, off_market = halted + outcome.halted, off_market + outcome.off_market
+        halted, latched = halted + outcome.halted, latched + outcome.latched
+        off_market += outcome.off_market
         if len(todo) == 1 or show:
             click.echo(outcome)
         elif sys.stderr.isatty() or number == len(todo):
             click.echo(f"\r{number} of {len(todo)} worlds, {failed} failed", err=True, nl=number == len(todo))
-    click.echo(f"{len(todo)} worlds, {messages:,} messages, {fills:,} fills ({off_market} on a false price), {halted} halted, {failed} failed")
+    click.echo(
+        f"{len(todo)} worlds, {messages:,} messages, {fills:,} fills ({off_market} on a false price), "
+        f"{halted} halted, {latched} latched, {failed} failed"
+    )
     sys.exit(bool(failed))
 
 

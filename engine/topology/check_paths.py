@@ -57,6 +57,8 @@ def _advice(path: Path) -> str:
     otherwise = "a path is relative to the file in which it is written"
     try:
         names = sorted(item.name for item in islice(path.parent.iterdir(), MAX_SUGGESTED))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return f"folder {shown(path.parent, 200)} does not exist either; {otherwise}"
+    except (OSError, ValueError):
+        return otherwise
     return did_you_mean(path.name, names, otherwise)

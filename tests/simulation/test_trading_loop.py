@@ -21,9 +21,8 @@ ROOT = Path(__file__).parents[2]
 BLOCK = 25
 
 
-@pytest.mark.parametrize("kind", WORLDS)
-@pytest.mark.parametrize("seed", range(1, 16))
-def test_the_loop_holds(seed, kind):
+@pytest.mark.parametrize(("kind", "seed"), [*(("trader", seed) for seed in range(20)), *(("lp", n) for n in range(10))])
+def test_the_loop_holds(kind, seed):
     outcome = simulate(seed, kind)
     assert outcome.messages > 1_000
 
@@ -42,11 +41,11 @@ def test_the_loop_holds_in_a_thousand_worlds(first, kind):
 
 
 def test_the_worlds_do_what_they_are_for():
-    outcomes = [simulate(seed, "trader") for seed in range(1, 9)]
-    assert sum(outcome.fills for outcome in outcomes) > 100
+    outcomes = [simulate(seed, "trader") for seed in range(4)]
+    assert sum(outcome.fills for outcome in outcomes) > 50
     assert any(outcome.halted for outcome in outcomes)
     assert any(outcome.blocked for outcome in outcomes)
-    assert simulate(2, "lp").commands > 1
+    assert simulate(2, "lp").commands > 2
 
 
 @pytest.mark.parametrize("kind", WORLDS)

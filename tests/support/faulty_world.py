@@ -82,7 +82,17 @@ def _venue_tells_another_position(monkeypatch) -> None:
 
 
 def _lp_acts_twice(monkeypatch) -> None:
-    monkeypatch.setattr(SimulatedLp, "_refusal", lambda self, command: "" if self.pending is None else "busy")
+    original = SimulatedLp.confirm
+
+    def confirm(self) -> None:
+        command = self.pending
+        original(self)
+        self.confirmed = ""
+        self._send()
+        self.confirmed = command.command_id
+        self._send()
+
+    monkeypatch.setattr(SimulatedLp, "confirm", confirm)
 
 
 def _lp_loses_base(monkeypatch) -> None:
@@ -114,7 +124,7 @@ SABOTAGE: dict[str, tuple[Callable, str, str]] = {
     "fills that count each time": (_fills_count_each_time, "exposure says", "trader"),
     "a ledger that loses a fill": (_ledger_loses_a_fill, "the venue made", "trader"),
     "a venue that tells another position": (_venue_tells_another_position, "its fills sum to", "trader"),
-    "an LP that acts twice": (_lp_acts_twice, "is done twice", "lp"),
+    "an LP that does a command twice": (_lp_acts_twice, "is done twice|no gate has passed", "lp"),
     "an LP that loses base": (_lp_loses_base, "changes what is held", "lp"),
     "a hedge that stops half way": (_lp_level_is_stale, "band", "trader"),
 }

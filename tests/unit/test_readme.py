@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.cli import main
+from engine.cli._progress import ProgressLine
+from engine.run.session import run_backtest
 from engine.testing import run_node
 from engine.topology.check import check
 from engine.topology.load import load_topology
@@ -32,17 +34,27 @@ def test_the_node_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(compile(block("python"), "README.md", "exec"), module.__dict__)
     mean = run_node(module.MeanPrice, weight=0.5)
     state = PoolState("ETH-USDC-5", 7, 0, 2000.0, 2000.0, 2000.0, 0, 0, 0, 0, 0)
-    assert mean.on_pool(state) == [("mean", Value(event_time_ns=7, value=1000.0))]
+    assert mean.on_pool(state) == [("mean", Value(event_time_ns=7, value=2000.0))]
 
 
 def test_the_include_is_a_topology(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "topologies", tmp_path / "topologies")
     (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "data").symlink_to(ROOT / "data")
     file = tmp_path / "topologies" / "backtest" / "asymmetric_lp.yaml"
     written = file.read_text(encoding="utf-8")
     include = written[written.index("include:\n") : written.index("\nhubs:")]
     file.write_text(written.replace(include, block("yaml")), encoding="utf-8")
     assert not [problem for problem in check(load_topology([file])) if problem.severity == "error"]
+
+
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    topology = ROOT / "topologies" / "backtest" / "asymmetric_lp.yaml"
+    page = run_backtest([topology], [], out=tmp_path / "run", record=False, progress=ProgressLine(quiet=True)).page
+    shown = re.search(r"From what it prints:\n\n```\n(.*?)```", README, re.DOTALL)
+    assert shown
+    printed = page.splitlines()
+    assert [line for line in shown[1].splitlines() if line and line not in printed] == []
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`pipeline ([a-z]+)", README))))

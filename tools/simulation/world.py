@@ -53,6 +53,7 @@ class Outcome:
     blocked: int
     commands: int
     halted: bool
+    latched: bool
     off_market: int
     final_net: float
 
@@ -125,9 +126,7 @@ class World:
             offset_ticks=chance.choice((0, 0, -1, 1)),
             max_age_s=chance.choice((10.0, 60.0)),
         )
-        self._add(
-            "gate", RiskGate, instrument=PERP, max_order_size="5", max_order_value="15000", max_net_base=max_net
-        )
+        self._add("gate", RiskGate, instrument=PERP, max_order_size="5", max_order_value="15000", max_net_base=max_net)
         self._add("venue", SimulatedExchange, instrument=PERP, queue_share=0.5)
         self._add("ledger", Ledger, labels={"seed": str(self.seed)})
 
@@ -300,6 +299,7 @@ class World:
             sum(not passed for passed in witness.passed.values()),
             len(witness.done_commands),
             gate.halted,
+            gate.latched != "",
             witness.off_market,
             net,
         )

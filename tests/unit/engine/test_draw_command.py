@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from click.testing import CliRunner
 from support.graphs import TopologyBuilder
@@ -64,3 +66,14 @@ def test_refusals_say_what_to_do(run, tmp_path):
     missing = run("-o", tmp_path / "none" / "g.svg")
     assert missing.exit_code != 0
     assert "No such file or directory" in missing.output
+
+
+def test_json_holds_nodes_wires_and_processes(run, tmp_path):
+    page = json.loads(run("--json").output)
+    assert [(node["id"], node["use"]) for node in page["nodes"]] == [("air", "sources.thermometer"), ("log", "sinks.log")]
+    assert [(wire["from"], wire["to"]) for wire in page["wires"]] == [("air.reading", "log.anything")]
+    assert [(process["name"], process["nodes"]) for process in page["processes"]] == [("inside", ["air", "log"])]
+    assert "params" not in json.loads(run("--json", "--no-params").output)["nodes"][0]
+    assert run("-o", tmp_path / "g.json").exit_code == 0
+    assert json.loads((tmp_path / "g.json").read_text()) == page
+    assert "give one" in run("--json", "--format", "dot").output

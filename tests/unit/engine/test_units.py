@@ -70,3 +70,22 @@ def test_seconds_and_bytes():
     assert units.byte_count(7.0) == 7
     with pytest.raises(units.UnitError, match=r"needs a whole number of bytes, got 1\.5"):
         units.byte_count(1.5)
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted", "clashes"),
+    [
+        ("ms", "s", True),
+        ("bps", "1", True),
+        ("bps", "1/quote", True),
+        ("s", "B", True),
+        ("1/USD", "1/quote", False),
+        ("1", "1/day", False),
+        ("m", "min", False),
+        ("", "s", False),
+        ("s", "", False),
+    ],
+)
+def test_units_clash_when_a_number_means_something_else(written, wanted, clashes):
+    assert units.clash(written, wanted) is clashes
+    assert units.clash(wanted, written) is clashes

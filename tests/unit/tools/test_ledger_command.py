@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,13 @@ def test_a_damaged_one_is_an_error(ledger):
 
 def test_the_wrong_end_is_an_error(ledger):
     assert isinstance(CliRunner().invoke(command, ["verify", str(ledger), "--head", "00"]).exception, LedgerDamaged)
+
+
+def test_json_says_whether_all_is_well(ledger):
+    whole = json.loads(CliRunner().invoke(command, ["verify", str(ledger), "--json"]).output)
+    assert (whole["ok"], whole["rows"]) == (True, 1)
+    cut = CliRunner().invoke(command, ["verify", str(ledger), "--json", "--head", "00"], standalone_mode=False)
+    assert cut.return_value == 1
+    assert json.loads(cut.output)["ok"] is False
+    kept = CliRunner().invoke(command, ["verify", str(ledger), "--json", "--head", whole["head"]])
+    assert json.loads(kept.output) == whole

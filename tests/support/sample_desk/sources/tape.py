@@ -9,4 +9,4 @@ class Tape(Node):
 
     instrument: str = param("ETH-USDT-PERP", doc="What is traded.")
     file: str = param("", path=True, doc="The books, CSV.")
-    more: tuple[str, ...] = param((), path=True, doc="Files that follow, CSV.")
+    more: list[str] = param([], path=True, doc="Files that follow, CSV.")
