@@ -96,7 +96,7 @@ def dimension_of(unit: str) -> Dimension | None:
 def clash(written: str, wanted: str) -> bool:
     """Tell whether a number in one unit is known to mean something else in the other.
 
-    Two units that stand alone may be two names of one (`1/USD`, `1/quote`) and do not clash; nor does a plain number
+    Two units that stand alone may be two names of one (`1/count`, `1/piece`) and do not clash; nor does a plain number
     (`1`) with such a unit, as a count with `1/day`.
     """
     source, target = dimension_of(written), dimension_of(wanted)

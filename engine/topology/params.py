@@ -106,7 +106,14 @@ def fit(param: Param, tree: Tree, report: Report) -> Tree:
         return _converted(param, tree)
     except ValueError as error:
         fix = f"{param.doc}" + (f", in {param.unit}" if param.unit else "") if param.doc else ""
-        report.add("bad-param", f"param {param.name!r} {error}", tree.place, fix, notes=_declared(param, tree.place), used=tree.used)
+        report.add(
+            "bad-param",
+            f"param {param.name!r} {error}",
+            tree.place,
+            fix,
+            notes=_declared(param, tree.place),
+            used=tree.used,
+        )
         return Broken(tree.place, tree.used)
 
 

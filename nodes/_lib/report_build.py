@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from nodes._lib.ledger_file import verify
-from nodes._lib.report_data import PARTS, Floats, Run, Series, read_run
-from nodes._lib.report_execution import fills, gates, orders, quality, rebalances
+from nodes._lib.report_data import PARTS, Floats, Run, Series, read_run, utc
+from nodes._lib.report_execution import fills, gates, orders, quality
 from nodes._lib.report_pnl import (
     REFERENCES,
     Assumptions,
@@ -25,6 +24,7 @@ from nodes._lib.report_pnl import (
     interval,
     volatility,
 )
+from nodes._lib.report_rebalances import rebalances
 
 POINTS = 480
 """Points of each curve that is shown."""
@@ -86,18 +86,14 @@ def _run(run: Run, about: About) -> dict[str, Any]:
         "currency": run.currency,
         "pool": run.pool,
         "instruments": sorted({row["instrument"] for row in (*run.fills, *run.positions, *run.orders)}),
-        "from": _utc(run.first_ns),
-        "to": _utc(run.last_ns),
+        "from": utc(run.first_ns),
+        "to": utc(run.last_ns),
         "hours": (run.last_ns - run.first_ns) / 3.6e12,
         "mark": run.mark_sources,
         "labels": facts | about.labels,
         "stand_ins": list(about.stand_ins),
         "assumptions": asdict(about.assumptions) | {"references": REFERENCES},
     }
-
-
-def _utc(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _series(run: Run) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,11 @@ def _lp(db: sqlite3.Connection) -> tuple[Times, dict[str, Floats], list[tuple[in
         {name: columns[:, place] for place, name in enumerate(names)},
         done,
     )
+
+
+def utc(time_ns: int) -> str:
+    """Return a time in words, to the second."""
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _period(db: sqlite3.Connection) -> tuple[int, int]:

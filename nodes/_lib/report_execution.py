@@ -1,15 +1,14 @@
-"""How orders were filled, what the market did after, what gates and rebalancer decided, and how sound the data is."""
+"""How orders were filled, what the market did after, what gates decided, and how sound the data is."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from nodes._lib.report_data import Run
+from nodes._lib.report_data import Run, Times
 
 MARKOUT_S = (1, 5, 30, 300)
 NS = 10**9
@@ -19,7 +18,7 @@ def fills(run: Run) -> dict[str, Any] | None:
     """Return what was traded, at which price against the mid, and how the price moved after; None without a fill.
 
     All in bps of the price, weighted by volume; positive is good for us: bought below the mid, or the price rose after
-    a purchase.
+    a purchase. A markout within the time between two marks is not known, and None.
     """
     if not run.fills:
         return None
@@ -35,15 +34,16 @@ def fills(run: Run) -> dict[str, Any] | None:
     with_mid = mid > 0
     slippage = np.where(with_mid, sign * (mid - price) / price * 10_000, 0.0)
     rate = run.rate_of_fills()
+    every_s = _marks_every_s(run, times)
     markouts = []
     for horizon in MARKOUT_S:
         then = times + horizon * NS
         later = run.mark.at(then) / rate
         usable = (then <= run.last_ns) & ~np.isnan(later)
         moved = sign * (np.where(usable, later, price) - price) / price * 10_000
-        markouts.append(
-            {"after_s": horizon, "bps": _weighted(moved, volume * usable), "fills": int(np.count_nonzero(usable))}
-        )
+        seen = every_s is None or horizon >= every_s
+        bps = _weighted(moved, volume * usable) if seen else None
+        markouts.append({"after_s": horizon, "bps": bps, "fills": int(np.count_nonzero(usable))})
     return {
         "count": len(run.fills),
         "volume_base": round(float(np.sum(size)), 6),
@@ -56,8 +56,22 @@ def fills(run: Run) -> dict[str, Any] | None:
         "slippage_maker_bps": _weighted(slippage, volume * (with_mid & maker)),
         "slippage_taker_bps": _weighted(slippage, volume * (with_mid & ~maker)),
         "markouts": markouts,
+        "marks_every_s": every_s,
         "time_to_fill": time_to_fill(run),
     }
+
+
+def _marks_every_s(run: Run, times: Times) -> float | None:
+    """Return the usual time between two marks at a fill, s; a ledger keeps both there. None with fewer than two."""
+    marks = np.unique(run.mark.times)
+    if len(marks) < 2:
+        return None
+    gaps = np.diff(marks)
+    # The gaps that end and that begin at the first mark not before the fill; the ledger may have thinned out one.
+    place = np.searchsorted(marks, times)
+    last = len(gaps) - 1
+    nearest = np.minimum(gaps[np.clip(place - 1, 0, last)], gaps[np.clip(place, 0, last)])
+    return round(float(np.median(nearest)) / NS, 3)
 
 
 def _weighted(values: Any, weights: Any) -> float | None:
@@ -92,25 +106,6 @@ def orders(run: Run) -> dict[str, int]:
             last[update["client_order_id"]] = update["status"]
     ends = Counter(last.get(name, "no answer") for name in placed)
     return {"placed": len(placed), "cancel requests": len(run.orders) - len(placed)} | dict(sorted(ends.items()))
-
-
-def rebalances(run: Run) -> dict[str, Any]:
-    """Return the LP's commands by trigger, how many were done, and their gas."""
-    reasons = Counter(_kind(command["reason"]) for command in run.commands)
-    gas = run.lp["gas"]
-    paid = float(gas[-1] - gas[0]) if len(gas) else 0.0
-    return {
-        "asked": len(run.commands),
-        "done": len(run.commands_done),
-        "gas_base": round(paid, 8),
-        "gas_value": round(-float(run.pnl["gas"][-1]), 4) + 0.0 if run.has_pnl else None,
-        "reasons": [{"reason": reason, "count": count} for reason, count in sorted(reasons.items())],
-    }
-
-
-def _kind(reason: str) -> str:
-    """Return a reason without its numbers."""
-    return re.sub(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?%?", "…", reason)
 
 
 def gates(run: Run) -> list[dict[str, Any]]:

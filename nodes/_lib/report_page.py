@@ -6,8 +6,9 @@ from html import escape
 from typing import Any
 
 from nodes._lib.report_charts import Band, Line, bars, chart, signed, strip
+from nodes._lib.report_rebalances import rebalance_box
 from nodes._lib.report_style import CSS, SCRIPT
-from nodes._lib.report_text import NAMES, bps, share, step_name
+from nodes._lib.report_text import NAMES, bps, markout, share, step_name, wait
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -285,7 +286,8 @@ def _execution(report: dict[str, Any]) -> str:
     fills, orders = report["execution"], report["orders"]
     if fills is None:
         return "<h2>Execution</h2><div class=box>Nothing was filled.</div>"
-    waited, (base, quote) = fills["time_to_fill"], _pair(next(iter(report["run"]["instruments"]), ""))
+    waited, every = fills["time_to_fill"], fills["marks_every_s"]
+    base, quote = _pair(next(iter(report["run"]["instruments"]), ""))
     rows = [
         ("fills", f"{fills['count']:,}"),
         ("volume", f"{fills['volume_base']:,.4f} {base}, {fills['volume_quote']:,.0f} {quote}"),
@@ -297,12 +299,11 @@ def _execution(report: dict[str, Any]) -> str:
         ("… of taker fills", bps(fills["slippage_taker_bps"])),
     ]
     if waited is not None:
-        rows.append(
-            ("order to first fill", f"median {waited['median_s']:,.1f} s, 90 % within {waited['p90_s']:,.1f} s")
-        )
+        most = wait(waited["p90_s"], every).removeprefix("≤ ")
+        rows.append(("order to first fill", f"median {wait(waited['median_s'], every)}, 90 % within {most}"))
     rows.append(("orders", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in orders.items() if count)))
     marks = "".join(
-        f"<tr><th>{step_name(each['after_s'])}</th><td class=num>{bps(each['bps'])}</td>"
+        f"<tr><th>{step_name(each['after_s'])}</th><td class=num>{markout(each, every)}</td>"
         f"<td class=num>{each['fills']:,}</td></tr>"
         for each in fills["markouts"]
     )
@@ -339,20 +340,7 @@ def _decisions(report: dict[str, Any]) -> str:
     boxes = []
     moves = report["rebalances"]
     if moves is not None and moves["asked"]:
-        reasons = "".join(
-            f"<tr><th>{escape(each['reason'])}</th><td class=num>{each['count']:,}</td></tr>"
-            for each in moves["reasons"]
-        )
-        worth = (
-            f" ({moves['gas_value']:,.2f} {escape(report['run']['currency'])})"
-            if moves["gas_value"] is not None
-            else ""
-        )
-        boxes.append(
-            f"<div class=box><h3>Rebalances: {moves['done']} done of {moves['asked']} asked</h3><table><thead><tr>"
-            f"<th>trigger</th><th class=num>times</th></tr></thead><tbody>{reasons}</tbody></table>"
-            f"<p class=note>Gas: {moves['gas_base']:.5f} {escape(_units(report)[0])}{worth}.</p></div>"
-        )
+        boxes.append(rebalance_box(moves, _units(report)[0], report["run"]["currency"]))
     checks = "".join(
         f"<tr><th>{escape(each['name'])}</th><td>{escape(each['value'])}</td>"
         f"<td class={'good' if each['fine'] else 'bad'}>{'✓' if each['fine'] else '!'}</td></tr>"

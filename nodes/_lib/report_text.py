@@ -7,7 +7,7 @@ from typing import Any
 
 WIDTH = 100
 NAMES = {
-    "carry": "carry",
+    "carry": "carry (LP base × price)",
     "lp_fees": "LP fees",
     "lvr": "LVR",
     "hedge_price": "hedge price",
@@ -101,16 +101,20 @@ def _execution(report: dict[str, Any]) -> list[str]:
     fills, moves = report["execution"], report["rebalances"]
     lines: list[str] = []
     if fills is not None:
+        waited, every = fills["time_to_fill"], fills["marks_every_s"]
         marks = ", ".join(
             f"{step_name(each['after_s'])} {each['bps']:+.2f}" for each in fills["markouts"] if each["bps"] is not None
         )
-        waited = fills["time_to_fill"]
+        short = [each for each in fills["markouts"] if each["bps"] is None and every and each["after_s"] < every]
+        if short:
+            names = ", ".join(step_name(each["after_s"]) for each in short)
+            marks = "; ".join(part for part in (f"{names} {markout(short[0], every)}", marks) if part)
         text = (
             f"{fills['count']} fills, {fills['volume_base']:,.3f} base, maker {share(fills['maker_share'])}, "
             f"{bps(fills['slippage_bps'])} against the mid, fee {bps(fills['fee_bps'])}"
         )
         text += f"; markouts in bps: {marks}" if marks else ""
-        text += f"; filled in {waited['median_s']:,.1f} s (median)" if waited else ""
+        text += f"; filled in {wait(waited['median_s'], every)} (median)" if waited else ""
         lines += wrap(text, WIDTH, initial_indent="fills: ", subsequent_indent="       ")
     else:
         lines.append("fills: none")
@@ -131,6 +135,18 @@ def share(value: float | None) -> str:
 def bps(value: float | None) -> str:
     """Return bps with sign; a dash when it is not known."""
     return "–" if value is None else f"{value:+.2f} bps"
+
+
+def markout(each: dict[str, Any], every_s: float | None) -> str:
+    """Return a markout in words; one within the time between two marks is not known."""
+    if each["bps"] is None and every_s is not None and each["after_s"] < every_s:
+        return f"n/a (marks every {every_s:g} s)"
+    return bps(each["bps"])
+
+
+def wait(seconds: float, every_s: float | None) -> str:
+    """Return a time to fill in words: no finer than the time between two marks."""
+    return f"≤ {every_s:g} s" if every_s is not None and every_s > 0 and seconds <= every_s else f"{seconds:,.1f} s"
 
 
 def step_name(seconds: float) -> str:

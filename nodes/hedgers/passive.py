@@ -220,7 +220,9 @@ class PassiveHedger(Node):
         self._act()
 
     def on_verdict(self, verdict: GateVerdict) -> None:
-        if self.live is not None and verdict.request_id == self.live.client_order_id and not verdict.passed:
+        if self.live is None or verdict.request_id != self.live.client_order_id or verdict.passed:
+            return
+        if verdict.rule != "duplicate":  # that says nothing about the order whose id is repeated
             self._forget()
             self._refused()
             self._act()

@@ -86,11 +86,11 @@ def test_examples_fit_their_params(name, spec):
 
 
 def test_examples_load(name, spec, tmp_path):
-    """What `pipeline nodes show` prints can be pasted into a topology; only its writers are not there."""
+    """What `pipeline nodes show` prints can be pasted into a topology; only its writers and files are not there."""
     file = tmp_path / "example.yaml"
     file.write_text(f"topology: example\n{catalogue.example(name, spec)}\n")
     problems = check(load_topology([file]), rules=())
-    assert {problem.code for problem in problems} <= {"unknown-node", "output-unread"}, render(problems)
+    assert {problem.code for problem in problems} <= {"unknown-node", "output-unread", "missing-file"}, render(problems)
 
 
 def test_ports_are_documented(name, spec):

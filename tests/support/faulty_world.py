@@ -12,6 +12,7 @@ from nodes.models.net_exposure import VenueBase
 from nodes.risk.gate import RiskGate
 from nodes.sinks.ledger import Ledger
 from nodes.venues.sim.exchange import SimulatedExchange
+from tools.simulation.checks import Witness
 
 
 def _gate_passes_all(monkeypatch) -> None:
@@ -24,8 +25,7 @@ def _gate_gives_no_verdict(monkeypatch) -> None:
     monkeypatch.setattr(RiskGate, "_verdict", lambda self, order, passed, rule, detail: None)
 
 
-def _gate_forgets_open_orders(monkeypatch) -> None:
-    monkeypatch.setattr(RiskGate, "input_stale", lambda self, name, action: setattr(self, "halted", True))
+def _gate_lets_exposure_grow(monkeypatch) -> None:
     monkeypatch.setattr("nodes._lib.limits.is_reducing", lambda net, worst: True)
     original = PassiveHedger._wanted
 
@@ -34,6 +34,7 @@ def _gate_forgets_open_orders(monkeypatch) -> None:
         return {"buy": "sell", "sell": "buy"}.get(side, side), lots, crossing
 
     monkeypatch.setattr(PassiveHedger, "_wanted", wrong_side)
+    monkeypatch.setattr(Witness, "_reducing", lambda self, order: None)
 
 
 def _hedger_forgets_its_order(monkeypatch) -> None:
@@ -118,10 +119,10 @@ def _lp_level_is_stale(monkeypatch) -> None:
 SABOTAGE: dict[str, tuple[Callable, str, str]] = {
     "a gate that passes all": (_gate_passes_all, "acts on book|while exposure is", "trader"),
     "a gate that says nothing": (_gate_gives_no_verdict, "without a passing verdict", "trader"),
-    "a hedge on the wrong side": (_gate_forgets_open_orders, "limit 8|gate is halted", "trader"),
+    "a gate that lets exposure grow": (_gate_lets_exposure_grow, "limit 8|gate is halted", "trader"),
     "a hedger that forgets its order": (_hedger_forgets_its_order, "is live", "trader"),
     "a hedger that ignores ticks": (_hedger_ignores_ticks, "off tick or lot", "trader"),
-    "fills that count each time": (_fills_count_each_time, "exposure says", "trader"),
+    "fills that count each time": (_fills_count_each_time, "at a true net of", "trader"),
     "a ledger that loses a fill": (_ledger_loses_a_fill, "the venue made", "trader"),
     "a venue that tells another position": (_venue_tells_another_position, "its fills sum to", "trader"),
     "an LP that does a command twice": (_lp_acts_twice, "is done twice|no gate has passed", "lp"),

@@ -123,6 +123,16 @@ class Witness:
         self.demand(not live, f"{name} is asked for while {', '.join(live)} is live")
         self._sound("hedger", self.hedger_book)
         self._known_exposure(name)
+        self._reducing(order)
+
+    def _reducing(self, order: OrderRequest) -> None:
+        assert self.exposure is not None
+        net = self.exposure.lp_base + float(self.position)
+        after = net + float(order.size) if order.side == "buy" else net - float(order.size)
+        self.demand(
+            abs(after) <= abs(net) + CLOSE,
+            f"{order.client_order_id}: {order.side} {order.size} at a true net of {net:.6f}",
+        )
 
     def _well_formed(self, order: OrderRequest) -> None:
         limits, price, size = self.limits, order.price, order.size
@@ -217,8 +227,8 @@ class Witness:
 
     def on_lp_state(self, state: LpState) -> None:
         before, self.lp = self.lp, state
-        amounts = (state.wallet_base, state.wallet_quote, state.native_base)
-        amounts += tuple(amount for each in state.positions for amount in (each.base_amount, each.quote_amount))
+        amounts = [state.wallet_base, state.wallet_quote, state.native_base]
+        amounts += [amount for each in state.positions for amount in (each.base_amount, each.quote_amount)]
         self.demand(min(amounts) >= 0, f"the LP holds a negative amount: {state}")
         self.demand(len(state.positions) <= 2, f"the LP has {len(state.positions)} positions")
         if before is None or state.confirmed == before.confirmed:
@@ -240,8 +250,10 @@ class Witness:
         size = venue.account.size
         if not size == self.position == self.told_position:
             raise Broken(f"venue holds {size}, tells {self.told_position}, and its fills sum to {self.position}")
-        if len(self.orders) > 1:
-            raise Broken(f"{len(self.orders)} orders are live: {', '.join(sorted(self.orders))}")
+        at_venue = venue.orders.keys() | venue.in_flight.keys()
+        if len(self.orders) > 1 or not at_venue <= self.orders.keys():
+            told = ", ".join(sorted(self.orders)) or "none"
+            raise Broken(f"live are {told}; the venue has {', '.join(sorted(at_venue)) or 'none'}")
 
     def after_calm(self, lp_base: float) -> None:
         """Check what holds once all faults have been over for long; `lp_base` is what the LP truly holds."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from engine import NS_PER_S
+from engine import NS_PER_S, Message
 from nodes._lib.pool_position import sqrt_of_price
 from nodes._lib.ticks import TICK_SPACING, Orientation
-from nodes.messages import Book, InventoryDelta, Message, PoolState, RangeTarget, Trade
+from nodes.messages import Book, InventoryDelta, PoolState, RangeTarget, Trade
 
 PERP = "ETH-USDT-PERP"
 POOL = "ETH-USDC-5"

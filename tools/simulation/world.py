@@ -10,6 +10,8 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+
 from engine import NS_PER_S, Message, Node, PipelineError
 from engine.clock import Clock
 from engine.run.host import Host, Port
@@ -33,6 +35,15 @@ WORLDS = ("trader", "lp")
 SETTLE_S = 60.0
 """How long a world goes on once its hedger has stopped."""
 
+
+OUTSIDE: dict[tuple[str, str], type[Message]] = {
+    ("market", "book"): Book,
+    ("market", "trade"): Trade,
+    ("script", "delta"): InventoryDelta,
+    ("pool", "state"): PoolState,
+    ("ranges", "target"): RangeTarget,
+}
+"""The ports that the script speaks from."""
 
 ARRIVE_NS = NS_PER_S
 """Time for what was said last to arrive."""
@@ -78,16 +89,7 @@ class World:
         self.host = Host(Clock(START_S * NS_PER_S), self.seed, str(self.folder))
         self.digest = blake2b(digest_size=8)
         chance = Random(f"{self.seed}:params")
-        self.outside = {
-            source: Port(*source, message)
-            for source, message in {
-                ("market", "book"): Book,
-                ("market", "trade"): Trade,
-                ("script", "delta"): InventoryDelta,
-                ("pool", "state"): PoolState,
-                ("ranges", "target"): RangeTarget,
-            }.items()
-        }
+        self.outside = {source: Port(*source, message) for source, message in OUTSIDE.items()}
         self.host.ports.update(self.outside)
         max_net = 60.0 if self.kind == "lp" else 8.0
         band = chance.choice((0.05, 0.25, 1.0))
@@ -155,7 +157,8 @@ class World:
         self._add("ledger_fills", links.FillLink, **reliable())
         self._add("updates", links.UpdateLink, **reliable())
         self._add("gate_updates", links.UpdateLink, **reliable())
-        self._add("orders", links.OrderLink, **reliable() | {"repeat": 0.0})
+        self._add("requests", links.OrderLink, **reliable())
+        self._add("orders", links.OrderLink, **reliable())
         if self.kind == "lp":
             for name, cls in (
                 ("rebalancer_pool", links.PoolLink),
@@ -191,7 +194,8 @@ class World:
         self._join("gate_books.leaving", "gate.book", on_stale=(30.0, on_silence))
         self._join("updates.leaving", "hedger.update")
         self._join("gate_updates.leaving", "gate.update")
-        self._join("hedger.order", "gate.order")
+        self._join("hedger.order", "requests.arriving")
+        self._join("requests.leaving", "gate.order")
         self._join("gate.verdict", "ledger.verdict", "hedger.verdict")
         self._join("gate.approved", "ledger.order", "orders.arriving")
         self._join("orders.leaving", "venue.order")
@@ -217,14 +221,20 @@ class World:
         self._join("inventory_lp.leaving", "inventory.lp")
 
     def _recorder(self, source: tuple[str, str]) -> Callable[[Message], None]:
-        name, clock, update = ".".join(source), self.host.clock, self.digest.update
+        name, clock, update, encode = (
+            ".".join(source),
+            self.host.clock,
+            self.digest.update,
+            msgspec.json.Encoder().encode,
+        )
+        show = self.show
 
         def record(message: Message) -> None:
-            text = f"{clock.now_ns} {name} {message}"
             self.messages += 1
-            update(text.encode())
-            if self.show is not None:
-                self.show(text)
+            update(f"{clock.now_ns} {name} ".encode())
+            update(encode(message))
+            if show is not None:
+                show(f"{clock.now_ns} {name} {message}")
 
         return record
 

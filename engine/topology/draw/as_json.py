@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from engine.topology.draw.scene import NodeView, Scene
+from engine.topology.draw.scene import NodeView, Scene, clean
 
 
 def draw_json(scene: Scene) -> str:
@@ -17,8 +17,8 @@ def draw_json(scene: Scene) -> str:
         "nodes": [_node(scene, node) for node in scene.nodes.values()],
         "wires": [
             {
-                "from": str(wire.source),
-                "to": str(wire.target),
+                "from": clean(str(wire.source)),
+                "to": clean(str(wire.target)),
                 "message": wire.message,
                 "policy": wire.policy,
                 "feedback": wire.feedback,
@@ -28,7 +28,7 @@ def draw_json(scene: Scene) -> str:
         "hubs": [dataclasses.asdict(hub) for hub in scene.hubs.values()],
         "processes": [dataclasses.asdict(process) for process in scene.processes],
     }
-    return json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(page, indent=1) + "\n"
 
 
 def _node(scene: Scene, node: NodeView) -> dict[str, Any]:

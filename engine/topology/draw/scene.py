@@ -40,7 +40,7 @@ class ParamView:
     written: bool = False
 
     def __str__(self) -> str:
-        unit = self.unit if self.unit != "1" and _is_number(self.value) else ""
+        unit = self.unit if _is_number(self.value) else ""
         return f"{self.name} = {self.value} {unit}".rstrip()
 
 
@@ -282,13 +282,14 @@ def _params(declared: dict[str, ParamSpec], settings: dict[str, Setting]) -> tup
     views: list[ParamView] = []
     for name, spec in declared.items():
         setting = settings.get(name)
+        unit = "" if spec.unit == "1" else clean(spec.unit)
         if setting is None and spec.required:
-            views.append(ParamView(name, "missing", spec.unit, clean(spec.doc)))
+            views.append(ParamView(name, "missing", unit, clean(spec.doc)))
             continue
         value = _plain(setting.value if setting else spec.default)
         if spec.secret or (setting is not None and setting.secret):
             value = HIDDEN
-        views.append(ParamView(name, value, clean(spec.unit), clean(spec.doc), written=setting is not None))
+        views.append(ParamView(name, value, unit, clean(spec.doc), written=setting is not None))
     for name, setting in settings.items():
         if name not in declared:
             value = HIDDEN if setting.secret else _plain(setting.value)

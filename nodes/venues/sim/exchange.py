@@ -30,8 +30,9 @@ class SimulatedExchange(Node):
     - An order reaches the venue `order_latency_s` after it was sent, a cancel after `cancel_latency_s` but never before
       its order. What fills before the cancel arrives stays filled; a cancel of a finished or unknown order is answered
       with `rejected`, reason `unknown order`.
-    - An order off tick or lot, below the minimum notional, with a used client order id, or that meets no valid market
-      is rejected. A post-only order that would trade on arrival is rejected.
+    - An order off tick or lot, below the minimum notional, or that meets no valid market is rejected. A post-only order
+      that would trade on arrival is rejected. A used client order id never makes a second order: while the first lives
+      the answer is its state, afterwards `rejected`.
     - What crosses on arrival takes the displayed depth level by level at the taker fee. The rest of an IOC ends as
       `expired`; the rest of a GTC rests. A level that keeps showing the same size is not taken twice.
     - A resting order joins behind `queue_share` of the size displayed at its price, and fills at its own price at the
@@ -176,7 +177,7 @@ class SimulatedExchange(Node):
                 self.cancel_arrives(order_id)
             return
         if order_id in self.used_ids:
-            self._reject(request, "client order id was used before")
+            self._answer_repeat(request)
             return
         self.used_ids.add(order_id)
         self.in_flight[order_id] = request
@@ -185,6 +186,14 @@ class SimulatedExchange(Node):
             self.after(self.order_latency_s, self.order_arrives, order_id)
         else:
             self.order_arrives(order_id)
+
+    def _answer_repeat(self, request: OrderRequest) -> None:
+        # A rejection carries the same id, and whoever hears it would take the live order for gone.
+        order = self.orders.get(request.client_order_id)
+        if order is not None:
+            self._update(order, "partially_filled" if order.filled else "open", "client order id was used before")
+        elif request.client_order_id not in self.in_flight:
+            self._reject(request, "client order id was used before")
 
     def order_arrives(self, order_id: str) -> None:
         """Accept or reject an order, and trade what crosses."""

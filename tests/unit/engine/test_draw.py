@@ -16,9 +16,10 @@ from support.graphs import TopologyBuilder
 from support.packages import only_packages
 
 from engine.errors import UsageError
+from engine.spec import ParamSpec
 from engine.topology.draw import FORMATS, draw, make_scene
 from engine.topology.draw.picture import NoPicture
-from engine.topology.draw.scene import layers_of
+from engine.topology.draw.scene import ParamView, _params, layers_of
 from engine.topology.model import OnStale, PortRef, SecretRef, Setting, Topology
 
 EVIL = '</script><b>"x"&\\N\x1b[31m`;]|{\u202e'
@@ -70,6 +71,12 @@ def test_text_lists_processes_ports_policies_hubs_and_loops():
     assert "       level  ← air.level" in lines
     assert lines[-1] == "↺ feedback: the wire closes a loop"
     assert all(len(line) <= 100 for line in lines)
+
+
+def test_a_plain_number_has_no_unit():
+    assert str(ParamView("points", "12", "")) == "points = 12"
+    spec = {"points": ParamSpec(int, 12, "How many.", "1"), "span": ParamSpec(float, 2.0, "How long.", "s")}
+    assert [str(view) for view in _params(spec, {})] == ["points = 12", "span = 2 s"]
 
 
 def test_text_fits_100_columns_whatever_the_names():

@@ -70,7 +70,10 @@ def test_refusals_say_what_to_do(run, tmp_path):
 
 def test_json_holds_nodes_wires_and_processes(run, tmp_path):
     page = json.loads(run("--json").output)
-    assert [(node["id"], node["use"]) for node in page["nodes"]] == [("air", "sources.thermometer"), ("log", "sinks.log")]
+    assert [(node["id"], node["use"]) for node in page["nodes"]] == [
+        ("air", "sources.thermometer"),
+        ("log", "sinks.log"),
+    ]
     assert [(wire["from"], wire["to"]) for wire in page["wires"]] == [("air.reading", "log.anything")]
     assert [(process["name"], process["nodes"]) for process in page["processes"]] == [("inside", ["air", "log"])]
     assert "params" not in json.loads(run("--json", "--no-params").output)["nodes"][0]

@@ -230,3 +230,20 @@ def test_long_chains_are_bounded(project):
     nested = "\n".join(f'  p{i}: {{type: list, default: ["${{p{i - 1}}}"]}}' for i in range(1, 200))
     project.write("t.yaml", one_node(f"  p0: {{type: list, default: [1]}}\n{nested}"))
     assert {line.partition(" ")[2] for line in project.lines()} == {"reference-depth: values are nested deeper than 64"}
+
+
+def test_a_number_keeps_its_unit_and_clashes_with_another(project):
+    project.write("t.yaml", one_node("  p: {type: float, default: 500, unit: ms}", '"${p}"'))
+    assert project.load().nodes["n"].params["x"].unit == "ms"
+    project.write(
+        "t.yaml",
+        one_node('  p: {type: float, default: 500, unit: ms}\n  q: {type: float, default: "${p}", unit: s}', '"${q}"'),
+    )
+    assert project.lines() == ["t.yaml:4:29 unit-mismatch: param 'q' is in s, and is given a number in ms"]
+    project.write(
+        "t.yaml",
+        one_node(
+            '  p: {type: float, default: 500, unit: ms}\n  q: {type: float, default: "${p}ms", unit: s}', '"${q}"'
+        ),
+    )
+    assert value_of(project) == 0.5

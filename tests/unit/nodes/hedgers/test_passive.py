@@ -214,6 +214,30 @@ def test_after_a_fill_it_waits_until_the_exposure_contains_it():
     assert only(node.on_exposure(exposure(2.1, venue=-3.0))).size == Decimal("1.10")
 
 
+def test_a_fill_that_the_exposure_had_before_its_update_is_not_waited_for():
+    node = hedger(min_interval_s=0)
+    node.on_exposure(exposure(5.0))
+    node.on_exposure(exposure(2.0, venue=-3.0))
+    sent = node.on_update(update("node-1", "filled", size="3", filled="3"))
+    assert only(sent).size == Decimal("1.00")
+
+
+def test_what_moved_before_the_order_does_not_stand_for_its_fill():
+    node = hedger(min_interval_s=0)
+    node.on_exposure(exposure(0.5))
+    node.on_exposure(exposure(5.0, venue=-3.0))
+    assert node.on_update(update("node-1", "filled", size="3", filled="3")) == []
+    assert node.on_book(book()) == []
+
+
+def test_a_verdict_on_a_repeat_does_not_end_the_order():
+    node = hedger()
+    node.on_exposure(exposure(5.0))
+    assert node.on_verdict(GateVerdict("v", "node-1", 0, False, "duplicate", "used before")) == []
+    assert node.node.live is not None
+    assert only(node.at(6.0)).action == "cancel"  # the answer tells what it is
+
+
 def test_an_undefined_exposure_does_not_stand_for_the_fill():
     node = hedger(min_interval_s=0)
     node.on_exposure(exposure(5.0, venue=-4.0))

@@ -18,7 +18,8 @@ from nodes._lib.report_build import About, as_json, build_report
 from nodes._lib.report_charts import nice_ticks
 from nodes._lib.report_page import page
 from nodes._lib.report_pnl import Assumptions, verdict
-from nodes._lib.report_text import WIDTH, terminal_table
+from nodes._lib.report_rebalances import LISTED, rebalance_box
+from nodes._lib.report_text import WIDTH, markout, terminal_table, wait
 from nodes.messages import LedgerClosed
 from nodes.sinks.report import Report
 
@@ -129,7 +130,25 @@ def test_fills_add_up(day):
     assert fills["slippage_maker_bps"] > 0 > fills["slippage_taker_bps"]
     assert fills["time_to_fill"]["median_s"] == 30
     assert [each["after_s"] for each in fills["markouts"]] == [1, 5, 30, 300]
-    assert fills["markouts"][0]["bps"] == pytest.approx(fills["slippage_bps"], abs=0.01)
+    assert fills["markouts"][3]["bps"] is not None
+
+
+def test_what_is_finer_than_the_marks_is_not_told(day):
+    fills = day[1]["execution"]
+    assert fills["marks_every_s"] == 60
+    assert [each["bps"] is None for each in fills["markouts"]] == [True, True, True, False]
+    html, text = page(day[1]), " ".join(terminal_table(day[1]).split())
+    assert html.count("n/a (marks every 60 s)") == 3
+    assert "median ≤ 60 s, 90 % within 60 s" in html
+    assert "filled in ≤ 60 s (median)" in text
+    assert "1 s, 5 s, 30 s n/a (marks every 60 s); 5 min" in text
+
+
+def test_words_for_waits_and_markouts():
+    assert (wait(30.0, 60.0), wait(90.0, 60.0), wait(0.3, None)) == ("≤ 60 s", "90.0 s", "0.3 s")
+    assert markout({"after_s": 1, "bps": None}, 5.0) == "n/a (marks every 5 s)"
+    assert markout({"after_s": 5, "bps": -0.5}, 5.0) == "-0.50 bps"
+    assert markout({"after_s": 5, "bps": None}, None) == "–"
 
 
 def test_without_an_lp_there_is_execution_only(tmp_path):
@@ -153,8 +172,47 @@ def test_an_empty_ledger_gives_a_report(tmp_path):
 def test_rebalances_and_gates_are_counted(day):
     moves, gates = day[1]["rebalances"], day[1]["gates"]
     assert moves["done"] == moves["asked"] == gates[0]["count"] > 3
-    assert moves["reasons"] == [{"reason": "price … is out of range … to …", "count": moves["asked"]}]
+    (kind,) = moves["reasons"]
+    assert kind["count"] == moves["asked"] == len(moves["commands"])
+    assert kind["reason"] == moves["commands"][0]["reason"]
+    assert (kind["below_bps"], kind["above_bps"]) == (100, 100)
+    assert {each["gas_base"] for each in moves["commands"]} == {0.006}
+    assert sorted(each["time"] for each in moves["commands"]) == [each["time"] for each in moves["commands"]]
     assert moves["gas_base"] == pytest.approx(0.006 * moves["done"])
+
+
+def test_each_rebalance_is_listed_as_written_with_its_range(day):
+    moves = day[1]["rebalances"]
+    text = page(day[1])
+    for each in moves["commands"]:
+        assert f"<td>{each['reason']}</td><td class=num>−1.00 / +1.00 %</td><td class=num>0.006000</td>" in text
+        assert each["time"].removesuffix(" UTC") in text
+
+
+def test_many_rebalances_are_grouped_without_gaps_in_their_words(tmp_path):
+    closed = run_world(tmp_path, World(minutes=24 * 60, volatility=0.004))
+    report = build_report(Path(closed.path), ABOUT)
+    moves = report["rebalances"]
+    assert moves["asked"] > LISTED
+    assert moves["commands"] == []
+    (kind,) = moves["reasons"]
+    assert f"<td>{kind['reason']}</td><td class=num>{moves['asked']:,}</td>" in page(report)
+    assert "…" not in kind["reason"]
+
+
+def test_a_withdrawal_has_no_range_and_what_was_not_done_no_gas():
+    withdrawal = {
+        "time": "",
+        "reason": "silence",
+        "below_bps": None,
+        "above_bps": None,
+        "done": False,
+        "gas_base": None,
+    }
+    moves = {"asked": 1, "done": 0, "gas_base": 0.0, "gas_value": None, "commands": [withdrawal], "reasons": []}
+    box = rebalance_box(moves, "ETH", "USD")
+    assert "none: withdrawn" in box
+    assert "not done" in box
 
 
 def test_quality_is_fine_and_a_lost_fill_is_seen(day, tmp_path):

@@ -80,7 +80,18 @@ def test_a_client_order_id_is_used_once():
     node.on_book(book())
     node.on_order(place("a", "buy", "2000", "1"))
     ((_, sent),) = node.on_order(place("a", "buy", "2000", "1"))
+    assert (sent.status, "used before" in sent.reason) == ("open", True)
+    node.on_order(cancel("a"))
+    ((_, sent),) = node.on_order(place("a", "buy", "2000", "1"))
     assert (sent.status, "used before" in sent.reason) == ("rejected", True)
+
+
+def test_a_repeat_of_an_order_on_its_way_is_not_answered():
+    node = venue(order_latency_s=1.0)
+    node.on_book(book())
+    node.on_order(place("a", "buy", "2000", "1"))
+    assert node.on_order(place("a", "buy", "2000", "1")) == []
+    assert [message.status for _, message in node.at(2.0)] == ["open"]
     assert len(node.node.orders) == 1
 
 
