@@ -157,7 +157,8 @@ class World:
         self._add("ledger_fills", links.FillLink, **reliable())
         self._add("updates", links.UpdateLink, **reliable())
         self._add("gate_updates", links.UpdateLink, **reliable())
-        self._add("requests", links.OrderLink, **reliable())
+        # No repeats: a blocked order may be asked for again, so that the gate cannot tell a late copy from a new wish.
+        self._add("requests", links.OrderLink, **reliable() | {"repeat": 0.0})
         self._add("orders", links.OrderLink, **reliable())
         if self.kind == "lp":
             for name, cls in (

@@ -98,6 +98,16 @@ def test_exposure_that_strays_before_the_hedge_answers_is_kept(tmp_path):
     assert kept == [(0, 0.0), (1, 20.0), (3, 20.6), (30, 0.6)]
 
 
+def test_a_level_that_is_no_number_does_not_cost_the_fills_beside_it(tmp_path):
+    under = run_node(Ledger, run_dir=str(tmp_path))
+    under.on_fill(fill(1, "1", "1", "2000"))
+    under.on_exposure(NetExposure("ETH", NS, None, float("nan"), 0.0, ("lp is not finite",)))
+    under.stop()
+    path = tmp_path / "ledger.sqlite"
+    assert rows(path, "SELECT trade_id FROM fills") == [("1",)]
+    assert rows(path, "SELECT value FROM meta WHERE key = 'unusable'") == [('{"exposures": 1}',)]
+
+
 def test_marks_are_kept_at_a_fill_and_after_it(tmp_path):
     under = run_node(Ledger, run_dir=str(tmp_path), sample_s=600, markout_s=(1.0, 5.0))
     for tenth in range(100, 400):
