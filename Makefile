@@ -16,7 +16,7 @@ test: $(READY)  ## the default test suite
 	$(BIN)/python -m pytest -n auto -m "not long" tests
 
 test-long: $(READY)  ## soak, fuzz and scale
-	$(BIN)/python -m pytest -m long tests
+	$(BIN)/python -m pytest -n auto -m long tests
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
