@@ -14,7 +14,8 @@ from engine.clock import Clock
 from engine.errors import EndOfData, NodeFailed, PipelineError, Problem, TopologyError
 from engine.message import Message
 from engine.run.build import build
-from engine.run.host import OUTSIDE, Host, Port
+from engine.run.host import Host
+from engine.run.port import OUTSIDE, Port
 from engine.run.recording import Recorder, RecordingHost
 from engine.topology.plan import Plan
 

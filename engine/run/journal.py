@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from engine.errors import PipelineError
-from engine.run.host import OUTSIDE, Host, PendingCall, Watch
+from engine.run.calls import PendingCall, Watch
+from engine.run.host import Host
+from engine.run.port import OUTSIDE
 from engine.wire.codec import decode_state, encode_state
 
 VERSION = 1

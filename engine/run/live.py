@@ -20,7 +20,8 @@ from engine.errors import Disconnected, EndOfData, Instruction, NodeFailed, Retr
 from engine.message import Message
 from engine.node import Node
 from engine.run.build import build
-from engine.run.host import Host, Port
+from engine.run.host import Host
+from engine.run.port import Port
 from engine.run.recording import Recorder, RecordingHost
 from engine.topology.plan import Plan
 

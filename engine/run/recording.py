@@ -25,7 +25,8 @@ from engine.clock import Clock
 from engine.errors import PipelineError, UsageError
 from engine.message import Message
 from engine.node import Node
-from engine.run.host import OUTSIDE, Host, Port, Reader
+from engine.run.host import Host
+from engine.run.port import OUTSIDE, Port, Reader
 from engine.wire.codec import encoder
 
 BATCH_ROWS = 20_000

@@ -14,7 +14,8 @@ from engine.clock import Clock
 from engine.errors import PipelineError, UsageError
 from engine.message import Message
 from engine.node import Node
-from engine.run.host import Host, PendingCall
+from engine.run.calls import PendingCall
+from engine.run.host import Host
 from engine.run.recording import Row, read_recording
 from engine.topology.plan import Plan
 from engine.wire.codec import decoder, encoder

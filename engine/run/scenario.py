@@ -21,7 +21,8 @@ import msgspec
 from engine.clock import Clock, seconds_to_ns
 from engine.errors import PipelineError, Place, Problem, TopologyError
 from engine.message import Message
-from engine.run.host import Host, Port
+from engine.run.host import Host
+from engine.run.port import Port
 from engine.run.scenario_file import Named, Step, Test, read_test_file
 from engine.topology.check import checked
 from engine.topology.load import SET, load_topology, resolve_secrets

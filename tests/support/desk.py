@@ -9,7 +9,8 @@ from support.markets import PERP
 from engine.clock import Clock, seconds_to_ns
 from engine.message import Message
 from engine.node import Node
-from engine.run.host import Host, Port
+from engine.run.host import Host
+from engine.run.port import Port
 from nodes.hedgers.passive import PassiveHedger
 from nodes.messages import Book, InventoryDelta, Trade
 from nodes.models.net_exposure import NetExposureModel

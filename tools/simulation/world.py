@@ -14,7 +14,8 @@ import msgspec
 
 from engine import NS_PER_S, Message, Node, PipelineError
 from engine.clock import Clock
-from engine.run.host import Host, Port
+from engine.run.host import Host
+from engine.run.port import Port
 from nodes.executors.simulated_lp import SimulatedLp
 from nodes.hedgers.passive import PassiveHedger
 from nodes.messages import Book, InventoryDelta, LedgerClosed, PoolState, RangeTarget, Trade

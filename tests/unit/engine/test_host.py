@@ -9,7 +9,8 @@ from engine import NS_PER_S, Disconnected, In, Message, Node, Out
 from engine.clock import Clock
 from engine.errors import NodeFailed
 from engine.run.build import build
-from engine.run.host import OUTSIDE, EndlessLoop, Host
+from engine.run.host import Host
+from engine.run.port import OUTSIDE, EndlessLoop
 from engine.topology.model import OnStale, Policy
 
 
@@ -513,7 +514,7 @@ def test_an_input_closes_with_its_last_writer_and_is_not_stale_afterwards() -> N
 
 
 def test_a_loop_that_never_rests_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.run.host.MAX_CASCADE", 1000)
+    monkeypatch.setattr("engine.run.port.MAX_CASCADE", 1000)
     host = Host(Clock())
     host.add("loop", Smoother, {})
     host.wire(("loop", "smooth"), ("loop", "reading"), feedback=True)
