@@ -42,7 +42,7 @@ class Files:
             self.report.add("include-missing", f"{shown(name)} leads through a loop of links", at.place, used=at.used)
             return None
         if not any(path.is_relative_to(root) for root in self.roots):
-            roots = " or ".join(str(root) for root in self.roots)
+            roots = " or ".join(dict.fromkeys(_called(root) for root in self.roots))
             message = f"{shown(name)} leads outside the project"
             self.report.add("include-outside-root", message, at.place, f"keep it below {roots}", used=at.used)
             return None
@@ -86,6 +86,14 @@ def _root_of(path: Path) -> Path:
         if any((candidate / mark).exists() for mark in PROJECT_MARKS):
             return candidate
     return folder
+
+
+def _called(root: Path) -> str:
+    """Return a root in words that are the same on every machine."""
+    for mark in ("pyproject.toml", ".git"):
+        if (root / mark).exists():
+            return f"the project's folder, the one with {mark}"
+    return "the topology's own folder"
 
 
 def _near(path: Path, folder: Path) -> str:
