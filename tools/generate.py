@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Iterable
@@ -70,6 +71,8 @@ def message_schema(message: type[Message]) -> dict[str, Any]:
     (reference,), definitions = msgspec.json.schema_components([message], ref_template="#/$defs/{name}")
     structs = {cls.__name__: cls for cls in _structs(message)}
     for name, definition in definitions.items():
+        if "description" in definition:  # older Pythons keep the indentation of a docstring
+            definition["description"] = inspect.cleandoc(definition["description"])
         if name in structs and "prefixItems" in definition:
             for field, item in zip(structs[name].__struct_fields__, definition["prefixItems"], strict=True):
                 item["title"] = field
