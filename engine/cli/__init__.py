@@ -113,7 +113,8 @@ def _report(error: Exception) -> int:
         click.echo(render(error.problems, colour=sys.stderr.isatty()), err=True)
         return error.exit_code
     if isinstance(error, PipelineError):
-        click.echo(f"error: {without_secrets(str(error))}", err=True)
+        for line in (f"error: {error}", *getattr(error, "__notes__", ())):
+            click.echo(without_secrets(line), err=True)
         return error.exit_code
     path = _save_traceback(error)
     click.echo(

@@ -33,8 +33,8 @@ def command(
 
     \b
     Examples:
-      pipeline record topologies/backtest/asymmetric_lp.yaml --node hedger --node gate --out /tmp/hedge
-      pipeline replay /tmp/hedge --node hedger
+      pipeline record topologies/backtest/asymmetric_lp.yaml --node vol --node net --out /tmp/two
+      pipeline replay /tmp/two --node net
     """
     from engine.cli._progress import ProgressLine
     from engine.run.recording import count_rows

@@ -22,7 +22,7 @@ def command(run: Path, out: Path | None, only: tuple[str, ...], force: bool, as_
     \b
     Examples:
       pipeline replay runs/asymmetric_lp
-      pipeline replay runs/asymmetric_lp --node hedger
+      pipeline replay runs/asymmetric_lp --node net
     """
     import json
     from dataclasses import asdict

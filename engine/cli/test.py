@@ -19,20 +19,20 @@ def command(paths: tuple[Path, ...], word: str, as_json: bool) -> int:
     \b
     Examples:
       pipeline test
-      pipeline test topologies/backtest/asymmetric_lp.test.yaml -k hedger
+      pipeline test topologies/backtest/asymmetric_lp.test.yaml -k once
 
     A test file:
 
     \b
-      topology: asymmetric_lp.yaml
+      topology: weather.yaml
       tests:
-        the hedger sells what the LP is long:
-          nodes: [hedger]
+        an alarm sounds a second after it is too hot:
+          nodes: [siren]
           steps:
             - at: 1s
-              send: {net.exposure: {base: ETH, net_base: 5, lp_base: 5, venue_base: 0}}
+              send: {sensor.reading: {celsius: 31}}
             - at: 2s
-              expect: {hedger.order: {side: sell, size: 3}}
+              expect: {siren.alarm: {level: 1}}
     """
     import json
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.clock import Clock
-from engine.errors import EndOfData, NodeFailed, PipelineError, Problem, TopologyError
+from engine.errors import PipelineError, Problem, TopologyError
 from engine.message import Message
 from engine.run.build import build
 from engine.run.host import Host
@@ -73,12 +73,12 @@ def backtest(
     with few_collections():
         try:
             rows, first_ns = _run(host, order, progress)
-        except PipelineError:
-            _stop_rest(host, order)
+        except PipelineError as error:
+            _stop_rest(host, order, error)
             raise
         except Exception as error:
             failure = host.failure(error, *host.culprit(error))
-            _stop_rest(host, order)
+            _stop_rest(host, order, failure)
             raise failure from error
         finally:
             if recorder:
@@ -155,13 +155,13 @@ def _span(host: Host, first_ns: int) -> int:
     return max(0, max(ends) - first_ns) if ends else 0
 
 
-def _stop_rest(host: Host, order: list[str]) -> None:
-    """After a failure, let the nodes that still stand put their work away; the first failure is what is reported."""
+def _stop_rest(host: Host, order: list[str], error: Exception) -> None:
+    """After `error`, let the nodes that still stand put their work away; what fails then is noted on it."""
     for node_id in order:
         try:
             host.call(host.nodes[node_id], "stop", ())
-        except (NodeFailed, EndOfData):
-            continue
+        except PipelineError as other:
+            error.add_note(f"then node {node_id!r} could not be stopped: {other}")
 
 
 def _refuse_drivers(plan: Plan) -> None:

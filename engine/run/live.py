@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.clock import NS_PER_S, Clock
-from engine.errors import Disconnected, EndOfData, Instruction, NodeFailed, RetryAfter
+from engine.errors import Disconnected, EndOfData, NodeFailed, PipelineError, RetryAfter
 from engine.message import Message
 from engine.node import Node
 from engine.run.build import build
@@ -63,6 +63,7 @@ class LiveRun:
         Raises NodeFailed when a node fails; the others have then put their work away.
         """
         host = self.host
+        error: BaseException | None = None
         try:
             self._tick()
             host.start()
@@ -71,12 +72,15 @@ class LiveRun:
             if histories:
                 sources.append(asyncio.ensure_future(self._pace(histories)))
             await self._until_ended(sources, asyncio.ensure_future(self._timers()))
+        except BaseException as raised:
+            error = raised
+            raise
         finally:
-            failure = self._stop_nodes()
-            if self.recorder:
-                self.recorder.close()
-        if failure:
-            raise failure
+            try:
+                self._stop_nodes(error)
+            finally:
+                if self.recorder:
+                    self.recorder.close()
 
     async def _until_ended(self, sources: list[asyncio.Task[None]], timers: asyncio.Task[None]) -> None:
         ended = asyncio.ensure_future(self._ended.wait())
@@ -154,19 +158,21 @@ class LiveRun:
                 async with asyncio.timeout(None if delay_s is None else max(delay_s, 0.0)):
                     await self._wake.wait()
 
-    def _stop_nodes(self) -> NodeFailed | None:
-        """Stop every node along the graph; return the first failure, after the rest has been stopped too."""
+    def _stop_nodes(self, error: BaseException | None) -> None:
+        """Stop every node along the graph. What fails then is noted on `error`, or raised where there is none."""
         self._tick()
-        failure = None
+        first = error
         for planned in self.plan.nodes:
             try:
                 self.host.call(self.host.nodes[planned.id], "stop", ())
                 self.host.close(planned.id)
-            except NodeFailed as error:
-                failure = failure or error
-            except Instruction:
-                continue
-        return failure
+            except PipelineError as failure:
+                if first is None:
+                    first = failure
+                else:
+                    first.add_note(f"then node {planned.id!r} could not be stopped: {failure}")
+        if error is None and first is not None:
+            raise first
 
 
 def _rows(host: Host, rank: int, node: Node) -> Iterator[tuple[int, int, Port, Message]]:

@@ -176,3 +176,17 @@ def test_a_live_recording_replays_byte_for_byte(tmp_path: Path) -> None:
 def test_a_speed_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="speed must be above 0"):
         LiveRun(plan_of([node("diary", Diary)], []), tmp_path, speed=0)
+
+
+def test_a_node_that_cannot_be_stopped_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Diary, "stop", lambda self: 1 / 0)
+
+    async def scene(text: str) -> None:
+        async with Served(text) as server:
+            await asyncio.wait_for(station(server.port, tmp_path).run(), 10)
+
+    with pytest.raises(NodeFailed, match="node 'diary' failed in"):
+        asyncio.run(scene("1\nend\n"))
+    with pytest.raises(NodeFailed, match="node 'station' failed in run") as caught:
+        asyncio.run(scene("not a number\n"))
+    assert "then node 'diary' could not be stopped" in caught.value.__notes__[0]
