@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from engine.errors import Disconnected, EndOfData, PipelineError, Rejected, RetryAfter
     from engine.message import Message
     from engine.node import Node, Timer
-    from engine.spec import In, Out, param, state
+    from engine.spec import In, Out, metric, param, state
 
 __all__ = [
     "NS_PER_S",
@@ -29,6 +29,7 @@ __all__ = [
     "Rejected",
     "RetryAfter",
     "Timer",
+    "metric",
     "param",
     "state",
 ]
@@ -38,7 +39,7 @@ _MODULES = {
     "errors": ("Disconnected", "EndOfData", "PipelineError", "Rejected", "RetryAfter"),
     "message": ("Message",),
     "node": ("Node", "Timer"),
-    "spec": ("In", "Out", "param", "state"),
+    "spec": ("In", "Out", "metric", "param", "state"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

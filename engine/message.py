@@ -20,3 +20,6 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defau
     """
 
     delivery: ClassVar[str] = "any"
+
+    identity: ClassVar[tuple[str, ...]] = ()
+    """Fields that together name what happened, whoever tells it and however often; empty where nothing does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, ClassVar, Protocol
@@ -22,6 +23,10 @@ class Timers(Protocol):
     def schedule(self, node: Node, handler: str, delay_s: float, period_s: float, data: Any) -> Timer: ...
 
     def cancel(self, node: Node, handler: str) -> None: ...
+
+
+class NodeLog(logging.LoggerAdapter[logging.Logger]):
+    """A node's log: `self.log.info("order %s refused", order_id)`; a process writes it as JSON with the node's id."""
 
 
 class Node:
@@ -50,6 +55,7 @@ class Node:
     clock: Clock
     random: Random
     run_dir: str
+    log: logging.LoggerAdapter[logging.Logger]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -64,10 +70,13 @@ class Node:
         self.random = random
         self.run_dir = run_dir
         self._timers = timers
+        self.log = NodeLog(logging.getLogger(f"node.{id}"), {"node": id})
         for name, param in self.spec.params.items():
             setattr(self, name, params.get(name, param.default))
         for name, field in self.spec.state.items():
             setattr(self, name, field.fresh())
+        for name in self.spec.metrics:
+            setattr(self, name, None)
 
     def start(self) -> None:
         """Prepare for the first message."""
@@ -86,6 +95,15 @@ class Node:
 
     def input_closed(self, name: str) -> None:
         """Take note that nothing more will come on input `name`."""
+
+    def halt(self, reason: str) -> None:
+        """Stop whatever acts on the outside world, and start nothing more until `rearm()`.
+
+        It is the run's kill switch: every node is told, also after each restart while the run is halted.
+        """
+
+    def rearm(self) -> None:
+        """Take note that the kill switch is released."""
 
     def every(self, seconds: float, handler: Callable[[], None]) -> Timer:
         """Call `handler`, a method of this node, each `seconds`, first after one period."""

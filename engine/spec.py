@@ -227,6 +227,20 @@ def state(default: Any = MISSING, *, factory: Callable[[], Any] | None = None, d
     return StateSpec(type=None, default=default, factory=factory, doc=doc)
 
 
+@dataclass(slots=True)
+class MetricSpec:
+    """One declared gauge: a number that a node shows while it runs."""
+
+    doc: str
+    unit: str = ""
+    name: str = ""
+
+
+def metric(*, doc: str, unit: str = "") -> Any:
+    """Declare a gauge. The node assigns a number to it; None, as at the start, means not known."""
+    return MetricSpec(doc=doc, unit=unit)
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
     """All that a node class declares."""
@@ -240,6 +254,7 @@ class NodeSpec:
     stale_actions: Mapping[str, str]
     is_driver: bool
     is_history: bool
+    metrics: dict[str, MetricSpec]
 
     def params_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the node's `params:` mapping."""
@@ -258,8 +273,9 @@ def read_spec(cls: type) -> NodeSpec:
     inputs: dict[str, In] = {}
     outputs: dict[str, Out] = {}
     fields: dict[str, StateSpec] = {}
+    metrics: dict[str, MetricSpec] = {}
     for name, value in _declared(cls).items():
-        if not isinstance(value, In | Out | ParamSpec | StateSpec):
+        if not isinstance(value, In | Out | ParamSpec | StateSpec | MetricSpec):
             continue
         value.name = name
         if isinstance(value, In):
@@ -268,6 +284,8 @@ def read_spec(cls: type) -> NodeSpec:
                 raise TypeError(f"{cls.__qualname__}: input {name!r} has no handler; write on_{name}(self, message)")
         elif isinstance(value, Out):
             outputs[name] = value
+        elif isinstance(value, MetricSpec):
+            metrics[name] = value
         else:
             if name not in hints:
                 raise TypeError(f"{cls.__qualname__}: annotate {name!r} with its type, as in `{name}: float = ...`")
@@ -291,6 +309,7 @@ def read_spec(cls: type) -> NodeSpec:
         stale_actions=getattr(cls, "stale_actions", {}),
         is_driver=inspect.iscoroutinefunction(getattr(cls, "run", None)),
         is_history=callable(getattr(cls, "history", None)),
+        metrics=metrics,
     )
 
 
@@ -307,7 +326,7 @@ def _declared(cls: type) -> dict[str, Any]:
     for base in reversed(cls.__mro__):
         spec = vars(base).get("spec")
         if isinstance(spec, NodeSpec):
-            for part in (spec.inputs, spec.outputs, spec.params, spec.state):
+            for part in (spec.inputs, spec.outputs, spec.params, spec.state, spec.metrics):
                 result.update({name: copy(value) for name, value in part.items()})
         result.update(vars(base))
     return result
@@ -320,7 +339,7 @@ def take_off(cls: type) -> None:
     handler's time was measured to go there), and a declaration is of no use to an instance.
     """
     for name, value in list(vars(cls).items()):
-        if isinstance(value, In | Out | ParamSpec | StateSpec):
+        if isinstance(value, In | Out | ParamSpec | StateSpec | MetricSpec):
             delattr(cls, name)
 
 

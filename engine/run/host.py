@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Iterator
+from operator import length_hint
 from random import Random
 from typing import Any
 
@@ -31,6 +33,7 @@ class Host:
         "called",
         "calls",
         "clock",
+        "entries",
         "failed",
         "nodes",
         "outbox",
@@ -51,6 +54,7 @@ class Host:
         self.watches: list[Watch] = []
         self.port = OUTSIDE
         self.outbox: list[tuple[Port, Message, Port, int]] = []
+        self.entries: Iterator[tuple[Port, Message, Port, int]] = iter(())
         self.calls: list[tuple[int, int, PendingCall]] = []
         self.failed: set[str] = set()
         self._serial = 0
@@ -67,6 +71,11 @@ class Host:
             self.ports[node_id, name] = port
             setattr(node, name, make_sender(port, self.outbox.append, self))
         return node
+
+    def add_remote(self, node_id: str, name: str, message: type[Message]) -> Port:
+        """Make the port of a node that lives in another process, so that inputs here can be wired to it."""
+        port = self.ports[node_id, name] = Port(node_id, name, message)
+        return port
 
     def wire(
         self,
@@ -222,7 +231,7 @@ class Host:
     def deliver(self) -> None:
         """Deliver the outbox until nothing is left in it."""
         outbox = self.outbox
-        entries = iter(outbox)
+        entries = self.entries = iter(outbox)
         try:
             for port, message, _, _ in entries:
                 port.sent += 1
@@ -241,6 +250,11 @@ class Host:
                 port.part(node)
             raise failure from error
         outbox.clear()
+
+    def cause(self) -> tuple[Port, int]:
+        """Return what the message that is being delivered was sent in answer to: a port and its count."""
+        _, _, port, number = self.outbox[len(self.outbox) - length_hint(self.entries) - 1]
+        return port, number
 
     def culprit(self, error: Exception) -> tuple[Node, str]:
         """Return the node whose handler raised, and the handler's name: the outermost node in the traceback."""

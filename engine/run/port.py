@@ -39,10 +39,11 @@ class Port:
     """One output of one node while it runs: who reads it, and how much has gone through.
 
     (`node`, `name`, sequence) is the id of a message, and `sent` the sequence of the last one delivered. A node's
-    timers and other calls are counted the same way, on a port of their own that nobody reads.
+    timers and other calls are counted the same way, on a port of their own that nobody reads. `epoch` tells which start
+    of its process a number belongs to.
     """
 
-    __slots__ = ("closed", "joined", "message", "name", "node", "read", "sent", "targets")
+    __slots__ = ("closed", "epoch", "joined", "message", "name", "node", "read", "sent", "targets")
 
     def __init__(self, node: str, name: str, message: type[Message]) -> None:
         self.node = node
@@ -52,6 +53,7 @@ class Port:
         self.joined: tuple[Joined, ...] = ()
         self.read: Reader = _nobody
         self.sent = 0
+        self.epoch = 1
         self.closed = False
 
     def join(

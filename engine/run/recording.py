@@ -167,7 +167,6 @@ class RecordingHost(Host):
         super().__init__(clock, seed, run_dir)
         self.recorder = recorder
         self.only = only
-        self._position = 0
         self._payload = b""
         self._names: dict[Port, str] = {OUTSIDE: ""}
 
@@ -178,6 +177,12 @@ class RecordingHost(Host):
             self._names[self.ports[node_id, name]] = f"{node_id}.{name}"
             self.tap((node_id, name), self._out_note(self.ports[node_id, name]))
         return node
+
+    def add_remote(self, node_id: str, name: str, message: type[Message]) -> Port:
+        port = super().add_remote(node_id, name, message)
+        self._names[port] = f"{node_id}.{name}"
+        self.tap((node_id, name), self._payload_note(port))
+        return port
 
     def recorded(self, node_id: str) -> bool:
         """Whether events of this node are written down."""
@@ -211,21 +216,28 @@ class RecordingHost(Host):
         super().recovered(node, input)
 
     def deliver(self) -> None:
-        self._position = 0
         super().deliver()
         self.recorder.flush_full()
 
     def _out_note(self, port: Port) -> Reader:
-        # It is the first reader of every port, so its own count tells which entry of the outbox is being delivered.
+        # It is the first reader of every port: the payload is encoded once, for it and for the inputs that follow.
         add, encode, node_id, name, names = self.recorder.add, encoder(port.message), port.node, port.name, self._names
         writer, recorded = names[port], self.recorded(port.node)
 
         def note(message: Message) -> None:
-            _, _, cause, cause_number = self.outbox[self._position]
-            self._position += 1
+            cause, cause_number = self.cause()
             self._payload = payload = encode(message)
             origin = (writer, port.sent, names[cause], cause_number)
             if recorded:
                 add((self.clock.now_ns, "out", node_id, name, *origin, payload))
+
+        return note
+
+    def _payload_note(self, port: Port) -> Reader:
+        # Of a port whose node lives elsewhere: that process writes down what was sent, this one what was received.
+        encode = encoder(port.message)
+
+        def note(message: Message) -> None:
+            self._payload = encode(message)
 
         return note
