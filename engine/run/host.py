@@ -206,6 +206,16 @@ class Host:
                         watch.cancelled |= watch.node is node and watch.input == input
                     self.call(node, "input_closed", (input,))
 
+    def silence(self, node: Node) -> None:
+        """Make no more calls of a node's own, and let what it still sends go nowhere."""
+        for _, _, call in self.calls:
+            if call.node is node:
+                call.cancelled = True
+        for port in self.ports.values():
+            if port.node == node.id:
+                for reader, _ in port.targets:
+                    port.part(reader)
+
     def call(
         self, node: Node, handler: str, arguments: tuple[Any, ...], cause: Port = OUTSIDE, cause_number: int = 0
     ) -> None:

@@ -1,0 +1,324 @@
+"""One process of a run: it hosts its nodes, joins them to those of other processes, and keeps what must survive."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import time
+from typing import Any
+
+from engine.clock import Clock
+from engine.errors import ExitCode, NodeFailed, PipelineError
+from engine.process.control import ProcessLink
+from engine.process.ending import Ending
+from engine.process.run import Run
+from engine.process.tap import Taps
+from engine.run.host import Host
+from engine.run.journal import Journal
+from engine.run.live import Live
+from engine.run.pace import Pace
+from engine.run.recording import Recorder, RecordingHost
+from engine.topology.plan import PlannedNode
+from engine.wire.table import WireTable
+from engine.wire.wires import Wires
+
+BEAT_S = 0.25
+CHECKPOINT_S = 1.0
+log = logging.getLogger("process")
+
+
+def run_worker(run: Run, name: str, epoch: int) -> int:
+    """Run process `name` until the supervisor tells it to exit; return its exit code. Called in the forked child."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_Worker(run, name, epoch).main())
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop
+
+
+class _Worker:
+    """The parts of one process, and the order in which they are brought up and down."""
+
+    def __init__(self, run: Run, name: str, epoch: int) -> None:
+        self.run = run
+        self.name = name
+        self.epoch = epoch
+        self.nodes = _nodes_of(run, name)
+        self.recorder = Recorder(run.folder / "recordings" / name, epoch=epoch) if run.record else None
+        self.host = self._make_host()
+        self.journal = Journal(run.folder / "state" / f"{name}.sqlite")
+        self.wires = Wires(WireTable(run.plan), name, epoch, run.sockets, self.host, port_offset=run.port_offset)
+        self.live = Live(self.host, self.settle)
+        self.ending = Ending(self.host, run.plan, [node.id for node in self.nodes], self.wires.end)
+        self.taps = Taps(self.host)
+        self.commits = 0
+        self.commit_s = 0.0
+        self.restored = False
+        self._lag_s = 0.0
+        self._told_stopped = False
+        self._checkpointed = 0.0
+
+    def _make_host(self) -> Host:
+        run = self.run
+        clock = Clock(time.time_ns())
+        if self.recorder:
+            return RecordingHost(clock, self.recorder, run.seed, str(run.folder))
+        return Host(clock, run.seed, str(run.folder))
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def main(self) -> int:
+        """Bring everything up, wait for the end, and put everything away."""
+        loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[int] = loop.create_future()
+        self.going: asyncio.Task[None] | None = None
+        loop.add_signal_handler(signal.SIGTERM, self._end_at_once)
+        try:
+            self.link = await ProcessLink.open(self.run.sockets, self.name, self.epoch, self._on_command, self._cut_off)
+            await self._join()
+            return await self.over
+        except PipelineError as error:
+            self._fail(error)
+            return await self.over
+        finally:
+            await self._put_away()
+
+    async def _join(self) -> None:
+        """Build the nodes, get their state back, and meet the other processes."""
+        host, plan = self.host, self.run.plan
+        for node in self.nodes:
+            host.add(node.id, node.cls, node.params)
+        for port in (*host.ports.values(), *host.called.values()):
+            port.epoch = self.epoch
+        self.wires.open()
+        for wire in plan.wires:
+            if wire.target[0] in host.nodes and wire.source in host.ports:
+                stale = wire.policy.on_stale
+                on_stale = (stale.after_s, stale.action) if stale else None
+                host.wire(wire.source, wire.target, on_stale, feedback=wire.feedback)
+        positions: dict[str, int] = {}
+        if (kept := self.journal.restore(host)) is not None:
+            self.restored = True
+            positions, wired = kept
+            self.wires.restore(wired)
+        first_ns = self.live.open_histories(positions)
+        self.wires.attach(asyncio.get_running_loop(), self._on_wires)
+        await self.wires.join()
+        self.link.send({"event": "joined", "first_ns": first_ns})
+
+    def _go(self, pace: dict[str, Any] | None, halted: str | None) -> None:
+        """Start the nodes, or let them go on after a restart, and begin to send what comes from here."""
+        if pace is not None:
+            self.live.pace = Pace(pace["data_ns"], pace["wall_ns"], pace["speed"])
+        host = self.host
+        if not self.restored:
+            host.clock.now_ns = self.live.pace.now_ns()
+            host.start()
+        else:
+            self.live.tick()
+            host.resume()
+        if halted is not None:
+            self._tell_all("halt", halted)
+        self.wires.resend()
+        self.settle()
+        self.going = asyncio.ensure_future(self._live())
+        self.link.send({"event": "ready"})
+        self._beat()
+        self._on_wires()
+
+    async def _live(self) -> None:
+        try:
+            await self.live.run()
+            if any(node.cls.spec.is_driver or node.cls.spec.is_history for node in self.nodes):
+                self.link.send({"event": "ended"})
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is, this process cannot go on)
+            self._fail(error)
+
+    async def _stop(self) -> None:
+        """End what comes from here, then every node as the graph runs dry."""
+        try:
+            await self.live.end_sources()
+            self.live.tick()
+            self.ending.begin()
+            self.settle()
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _end_at_once(self) -> None:
+        """Stop every node now, waiting for nobody; what the wires still owe is in the journal."""
+        if self.over.done():
+            return
+        try:
+            self.live.tick()
+            self.ending.stop_rest()
+            self._commit()
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        else:
+            self.over.set_result(ExitCode.DONE)
+
+    def _fail(self, error: BaseException) -> None:
+        """End this process because of `error`; what was committed stands, what came after it is done again."""
+        if self.over.done():
+            return
+        node = error.node if isinstance(error, NodeFailed) else None
+        log.error("%s", error, exc_info=error, extra={"node": node})
+        self.link.send({"event": "failed", "error": f"{type(error).__name__}: {error}", "node": node})
+        self.over.set_result(ExitCode.FAILED)
+
+    def _cut_off(self) -> None:
+        # Nobody is left who could restart, halt or stop this process.
+        if not self.over.done():
+            log.error("the supervisor is gone")
+            self.over.set_result(ExitCode.FAILED)
+
+    async def _put_away(self) -> None:
+        if self.going is not None:
+            self.going.cancel()
+            await asyncio.gather(self.going, return_exceptions=True)
+        self.taps.close()
+        self.wires.close()
+        self.journal.close()
+        if self.recorder:
+            if self.over.done() and self.over.result() == ExitCode.DONE:
+                self.recorder.close()
+            else:
+                self.recorder.flush()
+        await self.link.close()
+
+    # --- events -----------------------------------------------------------------------------------------------
+
+    def _on_wires(self) -> None:
+        """Take what has come from other processes, and do all that follows from it."""
+        if self.over.done() or (self.going is None and not self.wires.greeting):
+            return
+        try:
+            self.live.tick()
+            self.wires.drain()
+            self.settle()
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def settle(self) -> None:
+        """After an event: commit what others rely on, release what waited for it, and see whether the end has come."""
+        wires = self.wires
+        if self.ending.begun:
+            self.ending.advance()
+        if wires.uncommitted:
+            self._commit()
+        self.live.hold(wires.paused)
+        self.live.wake()
+        if self.ending.begun and self.ending.done and wires.drained and not self._told_stopped:
+            self._told_stopped = True
+            self._commit()
+            self.link.send({"event": "stopped"})
+
+    def _commit(self) -> None:
+        """Put state, timers, positions and what the wires owe on disk as one; then let go what was held back."""
+        began = time.perf_counter()
+        if self.recorder:
+            self.recorder.flush()
+        self.journal.save(self.host, self.live.positions, self.wires.journal_state())
+        self.wires.committed()
+        self.commits += 1
+        self.commit_s = time.perf_counter() - began
+        self._checkpointed = time.monotonic()
+
+    # --- what the supervisor says -----------------------------------------------------------------------------
+
+    def _on_command(self, command: dict[str, Any]) -> None:
+        try:
+            match command["do"]:
+                case "go":
+                    self._go(command["pace"], command["halted"])
+                case "gone":
+                    self.wires.peer_gone(command["process"], command["final"])
+                    self.settle()
+                case "halt":
+                    self._tell_all("halt", command["reason"])
+                    self.link.send({"event": "halted"})
+                case "rearm":
+                    self._tell_all("rearm")
+                    self.link.send({"event": "rearmed"})
+                case "stop":
+                    self._stopping = asyncio.ensure_future(self._stop())
+                case "exit":
+                    if not self.over.done():
+                        self.over.set_result(ExitCode.DONE)
+                case "tap":
+                    self.taps.attach(command["id"], command["ports"], command["per_s"], command["to"])
+                case "untap":
+                    self.taps.detach(command["id"])
+                case other:
+                    log.warning("the supervisor asks for %r, which this version does not know", other)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _tell_all(self, handler: str, *arguments: str) -> None:
+        self.live.tick()
+        for node in self.host.nodes.values():
+            self.host.call(node, handler, arguments)
+        self.settle()
+
+    # --- signs of life ----------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Say that this process lives and how it does; write a checkpoint when none was due for other reasons."""
+        if self.over.done():
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            if time.monotonic() - self._checkpointed > CHECKPOINT_S:
+                self._commit()
+            self.settle()
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+            return
+        self.link.send({"event": "beat", "stats": self._stats()})
+        due = loop.time() + BEAT_S
+        loop.call_later(BEAT_S, self._late_beat, due)
+
+    def _late_beat(self, due: float) -> None:
+        self._lag_s = max(0.0, asyncio.get_running_loop().time() - due)
+        self._beat()
+
+    def _stats(self) -> dict[str, Any]:
+        host = self.host
+        nodes = {}
+        for node in self.nodes:
+            live = host.nodes[node.id]
+            sent = {name: host.ports[node.id, name].sent for name in node.cls.spec.outputs}
+            gauges = {name: value for name in node.cls.spec.metrics if (value := getattr(live, name)) is not None}
+            nodes[node.id] = {
+                "calls": host.called[node.id].sent,
+                "sent": sum(sent.values()),
+                "ports": sent,
+                "failed": node.id in host.failed,
+                "metrics": gauges,
+            }
+        return {
+            "now_ns": host.clock.now_ns,
+            "lag_s": self._lag_s,
+            "paused": self.wires.paused,
+            "nodes": nodes,
+            **self.wires.stats(),
+            "journal": {"commits": self.commits, "last_s": self.commit_s},
+            "recording": {"rows": self.recorder.rows if self.recorder else 0},
+            "taps": self.taps.stats(),
+        }
+
+
+def _nodes_of(run: Run, name: str) -> list[PlannedNode]:
+    mine = set(run.plan.topology.processes[name].nodes)
+    return [node for node in run.plan.nodes if node.id in mine]
