@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from support.contracts import load
+
 from nodes._lib.uniswap_v3 import integers, liquidity_amounts, sqrt_price_math, swap_math, tick_bitmap, tick_math
 from nodes._lib.uniswap_v3.integers import Revert
 from nodes._lib.uniswap_v3.pool import Pool, PositionInfo, TickInfo, update_position
