@@ -37,7 +37,7 @@ def command(
       pipeline replay /tmp/two --node net
     """
     from engine.cli._progress import ProgressLine
-    from engine.run.recording import count_rows
+    from engine.run.segment import count_rows
     from engine.run.session import run_backtest
 
     with ProgressLine() as progress:

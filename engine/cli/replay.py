@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from engine.run.replay import Replayed
 
 
 @click.command()
@@ -16,8 +20,9 @@ import click
 def command(run: Path, out: Path | None, only: tuple[str, ...], force: bool, as_json: bool) -> int:
     """Replay the recording of a run folder and compare every output byte for byte.
 
-    Each node gets what its handlers received, in order, timers and silence included. Exit code 1 when anything
-    differs.
+    Each node gets what its handlers received, in order, timers and silence included. Of a run in processes every start
+    of every process is replayed, each from the state it began with; nodes that own a connection to the world are taken
+    as they were. Exit code 1 when anything differs.
 
     \b
     Examples:
@@ -32,11 +37,39 @@ def command(run: Path, out: Path | None, only: tuple[str, ...], force: bool, as_
     result = run_replay(run, out, only=frozenset(only), force=force)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
-    elif result.same:
-        click.echo(f"the same: {result.outputs:,} messages from {result.inputs:,} events of {result.nodes} nodes")
     else:
-        for difference in result.differences:
-            click.echo(f"event {difference.event}, node {difference.node!r}:")
-            click.echo(f"  recorded {difference.recorded}\n  replayed {difference.replayed}")
-        click.echo(f"{result.differing:,} of {result.outputs:,} messages differ")
+        for line in _lines(result):
+            click.echo(line)
     return 0 if result.same else 1
+
+
+def _lines(result: Replayed) -> list[str]:
+    lines = []
+    for difference in result.differences:
+        lines += [
+            f"event {difference.event}, node {difference.node!r}:",
+            f"  recorded {difference.recorded}",
+            f"  replayed {difference.replayed}",
+        ]
+    if result.same:
+        lines.append(f"the same: {result.outputs:,} messages from {result.inputs:,} events of {result.nodes} nodes")
+    else:
+        lines.append(f"{result.differing:,} of {result.outputs:,} messages differ")
+        width = max(map(len, result.by_node))
+        lines += [
+            f"  {node_id:{width}}  {compared.differing:,} of {compared.messages:,}"
+            for node_id, compared in sorted(result.by_node.items())
+            if compared.differing
+        ]
+    for segment in result.segments:
+        notes = [
+            note for note in (segment.end, *(f"{id!r} failed: {why}" for id, why in segment.failed.items())) if note
+        ]
+        if notes:
+            name = f"{segment.process}, start {segment.start}" if segment.process else "the recording"
+            lines.append(f"  {name}: {'; '.join(notes)}")
+    if result.changed:
+        lines.append(f"  messages of other fields than in the run: {', '.join(result.changed)}")
+    if result.drivers:
+        lines.append(f"  not replayed, since they talk to the world: {', '.join(result.drivers)}")
+    return lines

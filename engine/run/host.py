@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import length_hint
-from random import Random
 from typing import Any
 
-from engine.clock import Clock, seconds_to_ns
+from engine.clock import NS_PER_S, Clock, seconds_to_ns
 from engine.errors import Instruction, NodeFailed
 from engine.message import Message
 from engine.node import Node
 from engine.run.calls import PendingCall, Watch
+from engine.run.chance import Chance
 from engine.run.port import OUTSIDE, Port, Reader, make_sender
 
 
@@ -29,7 +29,6 @@ class Host:
     """
 
     __slots__ = (
-        "_serial",
         "called",
         "calls",
         "clock",
@@ -41,6 +40,7 @@ class Host:
         "ports",
         "run_dir",
         "seed",
+        "serial",
         "watches",
     )
 
@@ -57,13 +57,13 @@ class Host:
         self.entries: Iterator[tuple[Port, Message, Port, int]] = iter(())
         self.calls: list[tuple[int, int, PendingCall]] = []
         self.failed: set[str] = set()
-        self._serial = 0
+        self.serial = 0
 
     # --- building ---------------------------------------------------------------------------------------------
 
     def add(self, node_id: str, cls: type[Node], params: dict[str, Any]) -> Node:
         """Make a node and its output ports. Its chance is a stream of its own, from the seed and its id."""
-        node = cls(node_id, params, self.clock, Random(f"{self.seed}:{node_id}"), self, self.run_dir)
+        node = cls(node_id, params, self.clock, Chance(f"{self.seed}:{node_id}"), self, self.run_dir)
         self.nodes[node_id] = node
         self.called[node_id] = Port(node_id, "", Message)
         for name, out in cls.spec.outputs.items():
@@ -105,6 +105,10 @@ class Host:
         """Show every message of an output to `reader`, which is no node and must not raise."""
         self.ports[source].join(reader, None)
 
+    def untap(self, source: tuple[str, str], reader: Reader) -> None:
+        """Take away what `tap` has added."""
+        self.ports[source].leave(reader)
+
     def _watch(self, node: Node, input: str, on_stale: tuple[float, str]) -> Watch:
         # Several writers of one input share its watch: the input is silent when all of them are.
         for watch in self.watches:
@@ -124,16 +128,17 @@ class Host:
         if period_s and period_ns < 1:
             raise ValueError(f"node {node.id!r} asks to be called every {period_s} s; the shortest period is 1 ns")
         call = PendingCall(node, handler, 0, period_ns, data, 0)
-        call.cause, call.cause_number = self.port, self.port.sent
-        self.push(call, self.clock.now_ns + seconds_to_ns(delay_s))
+        call.cause = cause = self.port
+        call.cause_number = cause.sent
+        self.push(call, self.clock.now_ns + round(delay_s * NS_PER_S))
         return call
 
     def push(self, call: PendingCall, due_ns: int) -> None:
         """Put a call on the list; calls of the same time are made in the order in which they were put there."""
-        self._serial += 1
-        call.serial = self._serial
+        self.serial += 1
+        call.serial = self.serial
         call.due_ns = due_ns
-        heapq.heappush(self.calls, (due_ns, self._serial, call))
+        heapq.heappush(self.calls, (due_ns, self.serial, call))
 
     def cancel(self, node: Node, handler: str) -> None:
         """Cancel all pending calls of this handler; see `Node.cancel`."""
@@ -147,12 +152,12 @@ class Host:
 
     def call_due(self, until_ns: int) -> None:
         """Make every call that is due before `until_ns`, in order of time, moving the clock along."""
-        calls = self.calls
+        calls, clock, pop = self.calls, self.clock, heapq.heappop
         while calls and calls[0][0] < until_ns:
-            _, _, call = heapq.heappop(calls)
+            due_ns, _, call = pop(calls)
             if not call.cancelled and call.node.id not in self.failed:
                 # A call that is late, as on a wall clock, is made now: time does not go back.
-                self.clock.now_ns = max(self.clock.now_ns, call.due_ns)
+                clock.now_ns = max(clock.now_ns, due_ns)
                 call.fire(self)
 
     # --- running ----------------------------------------------------------------------------------------------
@@ -172,12 +177,17 @@ class Host:
         It has happened before: the timers of the journal take its place.
         """
         for node in self.nodes.values():
+            if node.id in self.failed:
+                continue
             try:
                 node.start()
             except Exception as error:
                 raise self.failure(error, node, "start") from error
         self.outbox.clear()
         self.calls.clear()
+
+    def restored(self) -> None:
+        """Take note that state, counts and timers are back; called once by whoever has brought them."""
 
     def resume(self) -> None:
         """Tell every node that it goes on after an interruption, then deliver what they have sent."""
@@ -249,17 +259,43 @@ class Host:
                 read = port.read  # a local: looking up a method on a slot would cost as much as the call
                 read(message)
         except Exception as error:
-            cause, number = self.port, self.port.sent
-            node, handler = self.culprit(error)
-            # Only what the failing handler sent is dropped; what others sent before it is still to be delivered, and
-            # the readers that come after it still get this message.
-            outbox[:] = [sent for sent in entries if (sent[2], sent[3], sent[0].node) != (cause, number, node.id)]
-            failure = self.failure(error, node, handler)
-            port.after(node)(message)
-            if node.id in self.failed:
-                port.part(node)
-            raise failure from error
+            raise self._unwound(error, port, message, entries) from error
         outbox.clear()
+
+    def receive(self, arrivals: Iterable[tuple[Port, int, Message]]) -> int:
+        """Deliver messages of other processes, each with all that follows from it; return how many.
+
+        An arrival is (port, sequence, message). What is left of them when a node fails stays with the caller.
+        """
+        outbox = self.outbox
+        count = 0
+        for port, number, message in arrivals:
+            port.sent = number
+            self.port = port
+            read = port.read
+            try:
+                read(message)
+            except Exception as error:
+                raise self._unwound(error, port, message, iter(outbox)) from error
+            if outbox:
+                self.deliver()
+            count += 1
+        return count
+
+    def _unwound(self, error: Exception, port: Port, message: Message, entries: Iterable[Any]) -> Exception:
+        """Put the outbox right after a reader of `message` has raised, and return what is to be raised for it.
+
+        Only what the failing handler sent is dropped; what others sent before it (`entries`) is still to be delivered,
+        and the readers that come after it still get this message.
+        """
+        cause, number = self.port, self.port.sent
+        node, handler = self.culprit(error)
+        self.outbox[:] = [sent for sent in entries if (sent[2], sent[3], sent[0].node) != (cause, number, node.id)]
+        failure = self.failure(error, node, handler)
+        port.after(node)(message)
+        if node.id in self.failed:
+            port.part(node)
+        return failure
 
     def cause(self) -> tuple[Port, int]:
         """Return what the message that is being delivered was sent in answer to: a port and its count."""

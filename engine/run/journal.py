@@ -1,7 +1,15 @@
 """The journal: declared state of every node, on disk, and back again after a restart.
 
-One SQLite file. A checkpoint is one transaction: the state of the nodes whose state has changed, the pending timers and
-the position of every history, so that what is restored is the run as it was after one event and nothing in between.
+One SQLite file. A commit is one transaction: the state of the nodes whose state has changed, the pending timers, the
+position of every history and what the wires owe, so that what is restored is the process as it was after one event and
+nothing in between. It stands between an order and the wire, so it writes only what is new:
+
+| table | holds | written |
+| --- | --- | --- |
+| node | declared state | of nodes that have handled something, when it has changed |
+| chance | where each node's chance stands | of nodes that have drawn from it |
+| host | `world`: the clock and all counts; `layout`: what they count | `world` always, `layout` once |
+| host | `calls`: pending timers; `wires`: see `Wires.journal_state` | when they have changed |
 """
 
 from __future__ import annotations
@@ -13,17 +21,23 @@ from typing import Any
 import msgspec
 
 from engine.errors import PipelineError
-from engine.run.calls import PendingCall, Watch
+from engine.node import Node
+from engine.run.chance import pack_chance, unpack_chance
+from engine.run.following import Following, restore_calls, restore_counts
 from engine.run.host import Host
-from engine.run.port import OUTSIDE
-from engine.wire.codec import decode_state, encode_state
+from engine.run.kept import encode_fields, give_back, type_name
 
-VERSION = 1
+VERSION = 2
+APPLICATION = 0x70697065
+"""Marks the file as a journal of ours (SQLite's application_id)."""
+LOCK_WAIT_S = 5.0
+"""How long a start waits for the process before it, which may still be dying, to let go of the file."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS node (
     id TEXT PRIMARY KEY, type TEXT NOT NULL, version INTEGER NOT NULL, fields BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS host (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chance (id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS host (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -31,137 +45,162 @@ class JournalDamaged(PipelineError):
     """The journal cannot be used: written by another version, or by another topology, or not readable."""
 
 
-class Journal:
-    """Declared state of a host's nodes in one SQLite file (WAL, full sync)."""
+class JournalFailed(PipelineError):
+    """The journal could not be written; the last commit that succeeded stands, and nothing of this one."""
 
-    def __init__(self, path: Path) -> None:
+
+class Journal:
+    """Declared state of a host's nodes in one SQLite file (WAL).
+
+    With `sync` each commit is on the disk itself before it returns; without, it survives the death of the process but
+    not that of the machine. A file belongs to one process at a time. Raises JournalDamaged.
+    """
+
+    def __init__(self, path: Path, *, sync: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self.commits = 0
+        self.bytes = 0
+        self._db = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_TABLES)
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if found not in (0, VERSION):
-                raise JournalDamaged(f"{path} was written by journal version {found}; this is version {VERSION}")
-            self._db.execute(f"PRAGMA user_version = {VERSION}")
+            self._open(sync)
         except sqlite3.DatabaseError as error:
             self._db.close()
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                raise JournalDamaged(f"{path} is in use by another process; only one may write it") from error
             raise JournalDamaged(f"{path} cannot be used as a journal: {error}") from error
         except JournalDamaged:
             self._db.close()
             raise
         self._written: dict[str, bytes] = {}
+        self._following: Following | None = None
 
-    def save(self, host: Host, positions: dict[str, int]) -> None:
-        """Write a checkpoint; `positions` tells how many rows of each history have been handled."""
-        rows = []
-        for node_id, node in host.nodes.items():
-            if not node.spec.state and not node.spec.is_history:
-                continue
-            fields = encode_state({name: getattr(node, name) for name in node.spec.state})
-            if self._written.get(node_id) != fields:
-                self._written[node_id] = fields
-                rows.append((node_id, type(node).__module__, node.spec.state_version, fields))
-        world = {
-            "now_ns": host.clock.now_ns,
-            "called": {node_id: port.sent for node_id, port in host.called.items()},
-            "calls": [_call_as_data(call) for _, _, call in sorted(host.calls) if not call.cancelled],
-            "watches": [
-                [watch.node.id, watch.input, watch.last_ns, watch.stale, watch.cancelled] for watch in host.watches
-            ],
-            "positions": positions,
-            "sent": {f"{port.node}.{port.name}": port.sent for port in host.ports.values()},
-            "chance": {node_id: _chance_as_data(node.random.getstate()) for node_id, node in host.nodes.items()},
-        }
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)", rows)
-        self._db.execute("INSERT OR REPLACE INTO host VALUES ('world', ?)", (msgspec.json.encode(world),))
-        self._db.execute("COMMIT")
+    def _open(self, sync: bool) -> None:
+        def pragma(words: str) -> Any:
+            return self._db.execute(f"PRAGMA {words}").fetchone()
 
-    def restore(self, host: Host) -> dict[str, int] | None:
-        """Give the nodes of a built host their state, start them, and return the histories' positions.
+        pragma("locking_mode = EXCLUSIVE")
+        application, found = pragma("application_id")[0], pragma("user_version")[0]
+        is_new = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if not is_new and found != VERSION:
+            raise JournalDamaged(
+                f"{self.path} was written by journal version {found}; this is version {VERSION}: "
+                "finish the run with the version that began it, or start with a new run folder"
+            )
+        if not is_new and application != APPLICATION:
+            raise JournalDamaged(f"{self.path} is a database of something else; start with a new run folder")
+        if (state := pragma("quick_check")[0]) != "ok":
+            raise JournalDamaged(f"{self.path} is damaged: {state}; start with a new run folder")
+        pragma("journal_mode = WAL")
+        pragma(f"synchronous = {'FULL' if sync else 'NORMAL'}")
+        if is_new:
+            marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
+            self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} {marks} COMMIT;")
+
+    def checkpoint(self, host: Host) -> None:
+        """Let nodes that have handled something put on disk what they keep in files of their own; call before `save`.
+
+        For each it is an event like any other, and so in the recording.
+        """
+        for node in list(self._follow(host).touched()):
+            if type(node).checkpoint is not Node.checkpoint:
+                host.call(node, "checkpoint", ())
+
+    def save(self, host: Host, positions: dict[str, int], wires: bytes = b"") -> None:
+        """Commit: `positions` tells how many rows of each history have been handled, `wires` what the wires owe.
+
+        Raises JournalFailed, with nothing written, when the file cannot be written, as when the disk is full.
+        """
+        following, written = self._follow(host), self._written
+        states: list[tuple[str, str, int, bytes]] = []
+        for node in following.touched():
+            fields = encode_fields(node)
+            if written.get(f"node {node.id}") != fields:
+                states.append((node.id, type_name(node), node.spec.state_version, fields))
+        drawn = [node for node in host.nodes.values() if node.random.used]  # type: ignore[attr-defined]
+        chances = [(node.id, pack_chance(node.random)) for node in drawn]
+        values = {"layout": following.layout, "world": following.world(positions), "wires": wires}
+        if (calls := following.calls()) is not None:
+            values["calls"] = calls
+        news = [pair for pair in values.items() if written.get(pair[0]) != pair[1]]
+        self._commit(states, chances, news)
+        for node_id, _, _, fields in states:
+            written[f"node {node_id}"] = fields
+        written.update(news)
+        for node in drawn:
+            node.random.rest()  # type: ignore[attr-defined]
+        following.settle()
+        self.commits += 1
+        written_now = [*(state[-1] for state in states), *(data for _, data in chances), *(data for _, data in news)]
+        self.bytes += sum(map(len, written_now))
+
+    def _commit(self, states: list[Any], chances: list[Any], values: list[Any]) -> None:
+        """Write rows in one transaction, all or none."""
+        execute, many = self._db.execute, self._db.executemany
+        try:
+            execute("BEGIN IMMEDIATE")
+            if states:
+                many("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)", states)
+            if chances:
+                many("INSERT OR REPLACE INTO chance VALUES (?, ?)", chances)
+            many("INSERT OR REPLACE INTO host VALUES (?, ?)", values)
+            execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                execute("ROLLBACK")
+            raise JournalFailed(
+                f"{self.path} cannot be written: {error}. The commit before this one stands; see to the disk, then "
+                "start the process again"
+            ) from error
+
+    def restore(self, host: Host) -> tuple[dict[str, int], bytes] | None:
+        """Give the nodes of a built host their state and start them; return the histories' positions and `wires`.
 
         Return None, with nothing started, when the journal is empty. What follows is what would have followed without
         the interruption; a host whose world has gone on meanwhile is then told by `host.resume()`. Raises
-        JournalDamaged when the journal belongs to other nodes.
+        JournalDamaged when the journal belongs to other nodes or is not readable.
         """
-        found = self._db.execute("SELECT value FROM host WHERE name = 'world'").fetchone()
-        if found is None:
-            return None
-        world = msgspec.json.decode(found[0])
-        if added := host.nodes.keys() - world["called"].keys():
+        try:
+            values: dict[str, bytes] = dict(self._db.execute("SELECT name, value FROM host"))
+            if not values:
+                return None
+            states = list(self._db.execute("SELECT id, type, version, fields FROM node"))
+            chances = list(self._db.execute("SELECT id, state FROM chance"))
+            layout, world, calls = (msgspec.json.decode(values[name]) for name in ("layout", "world", "calls"))
+            wires = values["wires"]
+        except (sqlite3.DatabaseError, msgspec.DecodeError, KeyError) as error:
+            raise JournalDamaged(f"{self.path} is damaged: {error!r}; start with a new run folder") from error
+        if added := host.nodes.keys() - set(layout["called"]):
             names = ", ".join(map(repr, sorted(added)))
             raise JournalDamaged(f"{self.path} was written without node {names}; start with a new run folder")
-        for node_id, type_name, version, data in self._db.execute("SELECT id, type, version, fields FROM node"):
+        for node_id, type_written, version, data in states:
             node = host.nodes.get(node_id)
-            if node is None or type(node).__module__ != type_name:
+            if node is None or type_name(node) != type_written:
                 raise JournalDamaged(
-                    f"{self.path} holds state of node {node_id!r} ({type_name}), which this topology has not; "
+                    f"{self.path} holds state of node {node_id!r} ({type_written}), which this topology has not; "
                     "start with a new run folder"
                 )
-            types = {name: field.type for name, field in node.spec.state.items()}
-            fields = decode_state(data, types)
-            if version != node.spec.state_version:
-                fields = node.migrate(version, fields)
-            for name, value in fields.items():
-                setattr(node, name, value)
-            self._written[node_id] = data
+            give_back(node, version, data)
+            if version == node.spec.state_version:
+                self._written[f"node {node_id}"] = data
         host.clock.now_ns = world["now_ns"]
+        for node_id in world["failed"]:
+            host.failed.add(node_id)
+            for port in host.ports.values():
+                port.part(host.nodes[node_id])
         host.start_restored()
-        for node_id, count in world["called"].items():
-            host.called[node_id].sent = count
-        for port in host.ports.values():
-            port.sent = world["sent"].get(f"{port.node}.{port.name}", 0)
-        for node_id, chance in world["chance"].items():
-            host.nodes[node_id].random.setstate((chance[0], tuple(chance[1]), chance[2]))
-        _restore_calls(host, world["calls"], world["watches"])
+        restore_counts(host, layout, world)
+        for node_id, state in chances:
+            unpack_chance(host.nodes[node_id].random, state)
+        restore_calls(host, calls, layout, world)
+        host.restored()
         positions: dict[str, int] = world["positions"]
-        return positions
+        return positions, wires
+
+    def _follow(self, host: Host) -> Following:
+        if self._following is None or self._following.host is not host:
+            self._following = Following(host)
+        return self._following
 
     def close(self) -> None:
         self._db.close()
-
-
-def _chance_as_data(state: Any) -> list[Any]:
-    return [state[0], list(state[1]), state[2]]
-
-
-def _call_as_data(call: PendingCall) -> dict[str, Any]:
-    if isinstance(call, Watch):
-        return {"node": call.node.id, "input": call.input, "due_ns": call.due_ns}
-    if call.data is not None and not isinstance(call.data, str | int | float | list | dict):
-        raise TypeError(
-            f"node {call.node.id!r} waits for {call.handler} with data of type {type(call.data).__name__}, which "
-            "cannot be journaled; pass plain data, and keep the rest in declared state"
-        )
-    return {
-        "node": call.node.id,
-        "handler": call.handler,
-        "due_ns": call.due_ns,
-        "period_ns": call.period_ns,
-        "data": call.data,
-        "cause": [call.cause.node, call.cause.name, call.cause_number],
-    }
-
-
-def _restore_calls(host: Host, calls: list[dict[str, Any]], noted: list[list[Any]]) -> None:
-    watches = {(watch.node.id, watch.input): watch for watch in host.watches}
-    fresh = set(watches)
-    for node_id, name, last_ns, stale, cancelled in noted:
-        if watch := watches.get((node_id, name)):
-            watch.last_ns, watch.stale, watch.cancelled = last_ns, stale, cancelled
-            fresh.discard((node_id, name))
-    for data in calls:
-        if "input" not in data:
-            node = host.nodes[data["node"]]
-            call = PendingCall(node, data["handler"], 0, data["period_ns"], data["data"], 0)
-            writer, name, call.cause_number = data["cause"]
-            call.cause = host.ports[writer, name] if name else host.called.get(writer, OUTSIDE)
-            host.push(call, data["due_ns"])
-        elif watch := watches.get((data["node"], data["input"])):
-            host.push(watch, data["due_ns"])
-    for key in sorted(fresh):  # the topology has been told to watch these only now
-        watches[key].last_ns = host.clock.now_ns
-        host.push(watches[key], host.clock.now_ns + watches[key].after_ns)

@@ -19,7 +19,7 @@ from engine.message import Message
 from engine.node import Node
 from engine.run.host import Host
 from engine.run.pace import Pace
-from engine.run.port import Port
+from engine.run.port import OUTSIDE, Port
 
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 30.0
@@ -76,7 +76,8 @@ class Live:
         while not sources or any(not source.done() for source in sources):
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()
+                if not task.cancelled():  # as those are that `end_sources` ends
+                    task.result()
 
     async def end_sources(self) -> None:
         """Cancel drivers and histories; what they were about to send has then been sent or will never be."""
@@ -203,6 +204,7 @@ def _stepped(live: Live, coroutine: Coroutine[Any, Any, None]) -> Generator[Any,
             if not live._free.is_set():
                 yield from live._free.wait().__await__()
             live.tick()
+            host.port = OUTSIDE
             try:
                 future = coroutine.send(value) if error is None else coroutine.throw(error)
             except StopIteration:

@@ -75,6 +75,11 @@ class Port:
         last = max((index for index, each in enumerate(self.joined) if each.owner is owner), default=len(self.joined))
         return straight(self.joined[last + 1 :])
 
+    def leave(self, reader: Reader) -> None:
+        """Take away one reader."""
+        self.joined = tuple(each for each in self.joined if each.reader is not reader)
+        self.read = straight(self.joined)
+
     def part(self, owner: Node) -> None:
         """Take away the readers of `owner`."""
         self.targets = tuple(target for target in self.targets if target[0] is not owner)

@@ -1,149 +1,209 @@
-"""Recordings: what every node's handlers received, in order, and what they sent.
-
-A recording is one table. While it is written it is an Arrow IPC stream (cut short, it is readable up to its last
-batch); when it is closed it becomes a Parquet file. Rows are in order of events.
-
-| column | meaning |
-| --- | --- |
-| time_ns | the clock |
-| kind | `out`: a node sent it; `in`: an input got it; `call`: a timer or the like; `recovered`: an input spoke again |
-| node, name | the node, and its output, input or handler |
-| writer, number | id of the message or call: the output (`node.port`, or `node.` for calls) and its count |
-| cause, cause_number | id of the message or call whose handling sent it; empty for what came from outside |
-| payload | the encoded message, or the encoded arguments of a call |
-"""
+"""Recording: write down what every node's handlers receive and what they send. The files are those of `segment`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
 import msgspec
 
 from engine.clock import Clock
-from engine.errors import PipelineError, UsageError
 from engine.message import Message
 from engine.node import Node
 from engine.run.host import Host
+from engine.run.kept import keep
 from engine.run.port import OUTSIDE, Port, Reader
+from engine.run.segment import (
+    BYTE_ORDER,
+    CLOSED,
+    COUNT_BYTES,
+    LENGTH_BYTES,
+    STREAM,
+    TAIL,
+    RecordingFailed,
+    Segment,
+    as_batch,
+    pyarrow,
+    schema,
+    stem,
+)
 from engine.wire.codec import encoder
 
-BATCH_ROWS = 20_000
-FILE = "events.parquet"
-LIVE_FILE = "events.arrow"
+BATCH_ROWS = 1_000
+"""Rows of one Arrow batch: few enough that writing them holds up nobody for long (about 1 ms)."""
+ROW_GROUP_ROWS = 50_000
+"""Rows that a closed file keeps together."""
 
-
-class Row(NamedTuple):
-    """One row of a recording."""
-
-    time_ns: int
-    kind: str
-    node: str
-    name: str
-    writer: str
-    number: int
-    cause: str
-    cause_number: int
-    payload: bytes
-
-
-class RecordingFailed(PipelineError):
-    """The recording could not be written or read."""
+_encode_rows = _encode_state = msgspec.msgpack.Encoder().encode
 
 
 class Recorder:
-    """Write rows to `folder`. `close()` turns the stream into a Parquet file."""
+    """Write rows to `folder`: `add` takes one, `close()` turns what was written into a Parquet file.
 
-    def __init__(self, folder: Path) -> None:
-        self._pa = _pyarrow()
-        self.folder = folder
+    With `epoch` it writes the segment of one start of a process. `messages` are the types of the ports, by name, to be
+    filled before the first row. Whatever writes raises RecordingFailed where it cannot, and leaves what was written
+    before as it was.
+    """
+
+    def __init__(self, folder: Path, epoch: int | None = None) -> None:
+        pyarrow()
         folder.mkdir(parents=True, exist_ok=True)
-        types = {int: self._pa.int64(), str: self._pa.string(), bytes: self._pa.binary()}
-        self._schema = self._pa.schema([(name, types[kind]) for name, kind in get_type_hints(Row).items()])
+        self.messages: dict[str, type[Message]] = {}
+        self.stopped = ""
+        self._torn = False
+        self._segment = Segment("", epoch, folder)
         self._rows: list[tuple[Any, ...]] = []
+        self._flushed = 0
+        self._written = 0
+        self._schema: Any = None
         self.add = self._rows.append
-        self._stream = self._pa.ipc.new_stream(str(folder / LIVE_FILE), self._schema)
+        base = folder / stem(epoch)
+        self._closed, stream, self._tail_path = (Path(f"{base}{ending}") for ending in (CLOSED, STREAM, TAIL))
+        if epoch is None:
+            self._closed.unlink(missing_ok=True)
+        elif self._closed.exists() or stream.exists():
+            raise RecordingFailed(
+                f"start {epoch} of the process is recorded in {folder} already; each start has a number of its own"
+            )
+        self._stream = _File(stream)
+        self._tail: _File | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows have been recorded."""
+        return self._written + len(self._rows)
 
     def flush(self) -> None:
-        """Write what is buffered to the stream."""
-        if not self._rows:
-            return
-        columns = [
-            self._pa.array(column, field.type)
-            for column, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)
-        ]
-        self._stream.write_batch(self._pa.record_batch(columns, schema=self._schema))
-        self._rows.clear()
+        """Write what is new, so that the death of this process does not take it."""
+        rows = self._rows
+        if self.stopped:
+            rows.clear()
+        elif len(rows) >= BATCH_ROWS:
+            self._write_batch()
+        elif len(rows) > self._flushed:
+            if self._tail is None:
+                self._begin()
+                self._tail = _File(self._tail_path)
+            data = _encode_rows(rows[self._flushed :])
+            begin = b"" if self._flushed else self._written.to_bytes(COUNT_BYTES, BYTE_ORDER)
+            self._tail.append(b"".join((begin, len(data).to_bytes(LENGTH_BYTES, BYTE_ORDER), data)))
+            self._flushed = len(rows)
 
     def flush_full(self) -> None:
-        """Write the buffer to the stream once it is long enough."""
+        """Write the buffer once it is long enough."""
         if len(self._rows) >= BATCH_ROWS:
             self.flush()
 
+    def stop(self, reason: str, now_ns: int) -> None:
+        """Record no more, and say so in the recording; where even that cannot be written, the recording is cut."""
+        if self.stopped:
+            return
+        self.add((now_ns, "stopped", "", "", "", 0, 1, "", 0, reason.encode()))
+        try:
+            self._write_batch()
+        except RecordingFailed as error:
+            reason = f"{reason}; {error}"
+            self._rows.clear()
+            self._torn = True
+        self.stopped = reason
+
     def close(self) -> Path:
-        """End the stream, and keep it as a Parquet file."""
-        from pyarrow import parquet
+        """Write the rest, and keep everything as one Parquet file; return the file that holds the recording."""
+        if not self.stopped:
+            self._write_batch()
+        self._shut()
+        if self._torn:
+            return self._stream.path
+        part = self._closed.with_suffix(".part")
+        try:
+            self._convert(part)
+            part.replace(self._closed)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise RecordingFailed(
+                f"{self._closed} cannot be written: {error}; {self._stream.path} has it all"
+            ) from error
+        self._stream.path.unlink()
+        self._tail_path.unlink(missing_ok=True)
+        return self._closed
 
+    def abandon(self) -> None:
+        """Write what is new, and leave the recording as one that was cut short."""
         self.flush()
+        self._shut()
+
+    def _shut(self) -> None:
         self._stream.close()
-        live, closed = self.folder / LIVE_FILE, self.folder / FILE
-        with (
-            self._pa.ipc.open_stream(str(live)) as batches,
-            parquet.ParquetWriter(str(closed), self._schema, compression="zstd") as out,
-        ):
-            for batch in batches:
-                out.write_batch(batch)
-        live.unlink()
-        return closed
+        if self._tail is not None:
+            self._tail.close()
 
+    def _begin(self) -> None:
+        if self._schema is None:
+            columns = schema(self.messages)
+            self._stream.append(columns.serialize())
+            self._schema = columns
 
-def read_recording(folder: Path) -> Iterator[Row]:
-    """Yield the rows of a recording: of the Parquet file, or of a stream that was never closed."""
-    pa = _pyarrow()
-    closed, live = folder / FILE, folder / LIVE_FILE
-    if closed.exists():
+    def _write_batch(self) -> None:
+        """Move the buffer, and with it the tail, to the stream."""
+        rows = self._rows
+        self._begin()
+        if rows:
+            self._stream.append(as_batch(rows, self._schema).serialize())
+            self._written += len(rows)
+            rows.clear()
+        if self._tail is not None:
+            self._tail.clear()
+        self._flushed = 0
+
+    def _convert(self, to: Path) -> None:
+        import pyarrow as pa
         from pyarrow import parquet
 
+        with parquet.ParquetWriter(str(to), self._schema, compression="zstd") as out:
+            waiting: list[Any] = []
+            for batch in self._segment.live_batches():
+                waiting.append(batch)
+                if sum(each.num_rows for each in waiting) >= ROW_GROUP_ROWS:
+                    out.write_table(pa.Table.from_batches(waiting).combine_chunks(), ROW_GROUP_ROWS * 2)
+                    waiting.clear()
+            if waiting:
+                out.write_table(pa.Table.from_batches(waiting).combine_chunks(), ROW_GROUP_ROWS * 2)
+
+
+class _File:
+    """A file that grows by whole pieces: one that does not fit is taken off again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._size = 0
         try:
-            for batch in parquet.ParquetFile(str(closed)).iter_batches():
-                yield from _rows(batch)
-        except (pa.ArrowException, OSError) as error:
-            raise RecordingFailed(f"{closed} cannot be read as a recording: {error}") from None
-    elif live.exists():
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise RecordingFailed(f"{path} cannot be written: {error.strerror}") from error
+
+    def append(self, data: Any) -> None:
+        rest = memoryview(data)
         try:
-            with pa.ipc.open_stream(str(live)) as stream:
-                for batch in stream:
-                    yield from _rows(batch)
-        except pa.ArrowInvalid:
-            return  # cut short by a crash: all whole batches have been read
-    else:
-        raise UsageError(
-            f"no recording in {folder}: neither {FILE} nor {LIVE_FILE}. Was the run made with --no-record?"
-        )
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            os.ftruncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
+            raise RecordingFailed(
+                f"{self.path} cannot be written: {error.strerror}. See to the disk, or run with --no-record"
+            ) from error
+        self._size += len(data)
 
+    def clear(self) -> None:
+        if self._size:
+            os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            self._size = 0
 
-def count_rows(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return, for each node, how many events it received and how many messages it sent."""
-    counts: dict[str, list[int]] = {}
-    for row in read_recording(folder):
-        counts.setdefault(row.node, [0, 0])[row.kind == "out"] += 1
-    return {node_id: (received, sent) for node_id, (received, sent) in counts.items()}
-
-
-def _rows(batch: Any) -> Iterator[Row]:
-    return map(Row._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow as pa
-        import pyarrow.ipc
-    except ModuleNotFoundError:
-        raise UsageError(
-            "recordings need pyarrow; install it with `pip install 'asymmetric-lp[record]'`, or run with --no-record"
-        ) from None
-    return pa
+    def close(self) -> None:
+        os.close(self._file)
 
 
 def encode_arguments(arguments: tuple[Any, ...]) -> bytes:
@@ -174,15 +234,20 @@ class RecordingHost(Host):
         node = super().add(node_id, cls, params)
         self._names[self.called[node_id]] = f"{node_id}."
         for name in cls.spec.outputs:
-            self._names[self.ports[node_id, name]] = f"{node_id}.{name}"
-            self.tap((node_id, name), self._out_note(self.ports[node_id, name]))
+            port = self.ports[node_id, name]
+            self._name(port)
+            self.tap((node_id, name), self._out_note(port))
         return node
 
     def add_remote(self, node_id: str, name: str, message: type[Message]) -> Port:
         port = super().add_remote(node_id, name, message)
-        self._names[port] = f"{node_id}.{name}"
+        self._name(port)
         self.tap((node_id, name), self._payload_note(port))
         return port
+
+    def _name(self, port: Port) -> None:
+        self._names[port] = name = f"{port.node}.{port.name}"
+        self.recorder.messages[name] = port.message
 
     def recorded(self, node_id: str) -> bool:
         """Whether events of this node are written down."""
@@ -195,7 +260,7 @@ class RecordingHost(Host):
 
         def read(message: Message) -> None:
             port = self.port
-            add((self.clock.now_ns, "in", node_id, input, names[port], port.sent, "", 0, self._payload))
+            add((self.clock.now_ns, "in", node_id, input, names[port], port.sent, port.epoch, "", 0, self._payload))
             handler(message)
 
         return read
@@ -205,19 +270,42 @@ class RecordingHost(Host):
     ) -> None:
         if node.id not in self.failed and self.recorded(node.id):
             port = self.called[node.id]
-            origin = (self._names[port], port.sent + 1, self._names[cause], cause_number)
+            origin = (self._names[port], port.sent + 1, port.epoch, self._names[cause], cause_number)
             self.recorder.add((self.clock.now_ns, "call", node.id, handler, *origin, encode_arguments(arguments)))
         super().handle(node, handler, arguments, cause, cause_number)
 
     def recovered(self, node: Node, input: str) -> None:
-        if self.recorded(node.id):
-            origin = (self._names[self.port], self.port.sent)
-            self.recorder.add((self.clock.now_ns, "recovered", node.id, input, *origin, "", 0, b""))
+        self._note("recovered", node, input, b"")
         super().recovered(node, input)
+
+    def failure(self, error: Exception, node: Node, handler: str) -> Exception:
+        stood = node.id not in self.failed
+        failure = super().failure(error, node, handler)
+        if stood and node.id in self.failed:
+            # Its text stays out: it may tell what the node was given in confidence.
+            self._note("failed", node, handler, type(error).__name__.encode())
+        return failure
+
+    def restored(self) -> None:
+        for node in self.nodes.values():
+            if self.recorded(node.id):
+                self.recorder.add((self.clock.now_ns, "state", node.id, "", "", 0, 1, "", 0, _encode_state(keep(node))))
+
+    def _note(self, kind: str, node: Node, name: str, payload: bytes) -> None:
+        """Write down what happens to a node besides, while a message or call is being handled."""
+        if self.recorded(node.id):
+            port = self.port
+            origin = (self._names[port], port.sent, port.epoch)
+            self.recorder.add((self.clock.now_ns, kind, node.id, name, *origin, "", 0, payload))
 
     def deliver(self) -> None:
         super().deliver()
         self.recorder.flush_full()
+
+    def receive(self, arrivals: Iterable[tuple[Port, int, Message]]) -> int:
+        count = super().receive(arrivals)
+        self.recorder.flush_full()
+        return count
 
     def _out_note(self, port: Port) -> Reader:
         # It is the first reader of every port: the payload is encoded once, for it and for the inputs that follow.
@@ -227,8 +315,8 @@ class RecordingHost(Host):
         def note(message: Message) -> None:
             cause, cause_number = self.cause()
             self._payload = payload = encode(message)
-            origin = (writer, port.sent, names[cause], cause_number)
             if recorded:
+                origin = (writer, port.sent, port.epoch, names[cause], cause_number)
                 add((self.clock.now_ns, "out", node_id, name, *origin, payload))
 
         return note

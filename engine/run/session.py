@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
 from engine.run.backtest import Summary, backtest
+from engine.run.folder import MARK, PAGE, digest, make_empty, mark, read_mark
 from engine.run.replay import Replayed, replay
 from engine.topology.check import checked
-from engine.topology.flat import flatten
 from engine.topology.load import as_sets, load_topology, resolve_secrets
 from engine.topology.model import Topology
 from engine.topology.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from engine.cli._progress import ProgressLine
-
-MARK = "run.json"
-MARK_KEYS = {"files": list, "sets": list, "seed": int, "digest": str}
-PAGE = "report.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +43,10 @@ class Result:
 
 def load_plan(files: list[Path], sets: list[str], run_dir: Path) -> Plan:
     """Load, check and plan a topology; raise TopologyError with all problems."""
-    return _ready(load_topology(files, sets), run_dir)
+    return checked_plan(load_topology(files, sets), run_dir)
 
 
-def _ready(topology: Topology, run_dir: Path) -> Plan:
+def checked_plan(topology: Topology, run_dir: Path) -> Plan:
     """Check a topology and plan it with its secrets filled in; the plan's own topology keeps the references."""
     checked(topology, offline=True)
     return replace(make_plan(resolve_secrets(topology), run_dir), topology=topology)
@@ -76,7 +70,7 @@ def run_backtest(
     """
     topology = load_topology(files, sets)
     folder = out or Path("runs") / topology.name
-    plan = _ready(topology, folder)
+    plan = checked_plan(topology, folder)
     if strangers := only - topology.nodes.keys():
         raise UsageError(f"no node {', '.join(sorted(strangers))}; the topology has {', '.join(topology.nodes)}")
     # All variants are planned before anything starts: a mistake in the last must not cost the time of the first.
@@ -84,8 +78,8 @@ def run_backtest(
         variant.name: load_plan(files, [*sets, *as_sets(variant)], folder / "variants" / variant.name)
         for variant in (topology.variants.values() if with_variants else ())
     }
-    _make_empty(folder, replace=force or out is None)
-    _mark(folder, files, sets, seed, topology)
+    make_empty(folder, replace=force or out is None)
+    mark(folder, files, sets, seed, topology)
     variants: dict[str, Summary] = {}
     for name, changed in planned.items():
         progress.begin(f"variant {name}:")
@@ -107,67 +101,18 @@ def run_backtest(
 
 def run_replay(run: Path, out: Path | None, *, only: frozenset[str] = frozenset(), force: bool = False) -> Replayed:
     """Replay the recording of a run folder; what the nodes write goes under `out` (default: `<run>/replay`)."""
-    mark = _read_mark(run)
-    files, sets = [Path(name) for name in mark["files"]], list(mark["sets"])
+    made = read_mark(run)
+    files, sets = [Path(name) for name in made["files"]], list(made["sets"])
     folder = out or run / "replay"
     topology = load_topology(files, sets)
-    if _digest(topology) != mark["digest"]:
+    if digest(topology) != made["digest"]:
         raise UsageError(
             f"the topology has changed since {run} was made ({', '.join(map(str, files))}); "
             "a replay compares like with like: run the backtest again, or restore the files"
         )
-    plan = _ready(topology, folder)
-    _make_empty(folder, replace=force or out is None)
+    plan = checked_plan(topology, folder)
+    make_empty(folder, replace=force or out is None)
     if (run / "variants").is_dir():
         shutil.copytree(run / "variants", folder / "variants")
-    _mark(folder, files, sets, mark["seed"], topology)
-    return replay(plan, run / "recordings", folder, seed=mark["seed"], only=only)
-
-
-def _mark(folder: Path, files: list[Path], sets: list[str], seed: int, topology: Topology) -> None:
-    mark = {
-        "topology": topology.name,
-        "files": [str(path.resolve()) for path in files],
-        "sets": sets,
-        "seed": seed,
-        "digest": _digest(topology),
-    }
-    (folder / MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
-
-
-def _read_mark(run: Path) -> dict[str, Any]:
-    try:
-        mark: dict[str, Any] = json.loads((run / MARK).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{run} is not a run folder: it has no {MARK}") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{run / MARK} is damaged: {error}") from None
-    for key, wanted in MARK_KEYS.items():
-        if not isinstance(mark, dict) or not isinstance(mark.get(key), wanted):
-            raise UsageError(f"{run / MARK} is damaged: {key!r} is missing or of another kind; run the backtest again")
-    return mark
-
-
-def _digest(topology: Topology) -> str:
-    # Of what would run, not of the texts: a comment changes nothing, a variable of the environment may.
-    return sha256(json.dumps(flatten(topology).data, sort_keys=True).encode()).hexdigest()
-
-
-def _make_empty(folder: Path, *, replace: bool) -> None:
-    """Make the folder of a run; raise UsageError where that cannot be."""
-    try:
-        _clear(folder, replace=replace)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be the folder of a run: {error.strerror or error}") from None
-
-
-def _clear(folder: Path, *, replace: bool) -> None:
-    """Empty a folder that holds an earlier run; refuse to touch anything else."""
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if not (folder / MARK).exists():
-        raise UsageError(f"{folder} is not empty and holds no run; choose another --out")
-    if not replace:
-        raise UsageError(f"{folder} already holds a run; choose another --out, or replace it with --force")
-    shutil.rmtree(folder)
+    mark(folder, files, sets, made["seed"], topology)
+    return replay(plan, run / "recordings", folder, seed=made["seed"], only=only)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from engine import Node, Out, state
 from engine.clock import Clock, seconds_to_ns
 from engine.errors import NodeFailed
 from engine.run.build import build
+from engine.run.following import CannotKeep
 from engine.run.host import Host
-from engine.run.journal import Journal, JournalDamaged
+from engine.run.journal import VERSION, Journal, JournalDamaged, JournalFailed
 from engine.topology.model import OnStale, Policy
 from engine.topology.plan import Plan
 from engine.wire.codec import decode_state, encode_state
@@ -54,7 +56,7 @@ class Run:
         other = Run(plan)
         with closing(Journal(folder / "state.sqlite")) as journal:
             journal.save(self.host, {})
-            assert journal.restore(other.host) == {}
+            assert journal.restore(other.host) == ({}, b"")
         return other
 
 
@@ -191,3 +193,199 @@ def test_state_that_is_not_finite_comes_back():
     assert math.isnan(again.pop("reading").celsius)
     del fields["reading"]
     assert again == fields
+
+
+def spied(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the ids of nodes whose state is encoded from now on."""
+    encoded: list[str] = []
+
+    def encode(node: Node) -> bytes:
+        encoded.append(node.id)
+        return encode_state({name: getattr(node, name) for name in node.spec.state})
+
+    monkeypatch.setattr("engine.run.journal.encode_fields", encode)
+    return encoded
+
+
+def test_a_commit_looks_only_at_nodes_that_have_handled_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(
+        [node("sensor", Thermometer, values=[]), node("smoother", Smoother), node("siren", Siren)],
+        [wire("sensor.reading", "smoother.reading"), wire("smoother.smooth", "siren.reading")],
+    )
+    run = started(plan)
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        encoded = spied(journal, monkeypatch)
+        journal.save(run.host, {})
+        assert sorted(encoded) == ["siren", "smoother"]
+        encoded.clear()
+        journal.save(run.host, {})
+        assert encoded == []
+        run.host.call(run.host.nodes["siren"], "remind", ())
+        journal.save(run.host, {})
+        assert encoded == ["siren"]
+        encoded.clear()
+        run.at(1, 20.0)
+        journal.save(run.host, {})
+        assert sorted(encoded) == ["siren", "smoother"]
+
+
+def test_a_message_that_comes_twice_under_one_number_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(Clock())
+    smoother = host.add("smoother", Smoother, {})
+    port = host.add_remote("sensor", "reading", Reading)
+    host.wire(("sensor", "reading"), ("smoother", "reading"))
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(host, {})
+        encoded = spied(journal, monkeypatch)
+        for celsius in (10.0, 30.0):
+            port.sent = 6
+            host.inject(port, Reading(celsius, 1))
+            journal.save(host, {})
+        assert encoded == ["smoother", "smoother"]
+        mean, again = smoother.mean, Host(Clock())  # type: ignore[attr-defined]
+        restored = again.add("smoother", Smoother, {})
+        again.add_remote("sensor", "reading", Reading)
+        journal.restore(again)
+        assert (restored.mean, again.ports["sensor", "reading"].sent) == (mean, 7)  # type: ignore[attr-defined]
+
+
+def test_chance_is_written_only_after_it_was_drawn_from_and_comes_back(tmp_path: Path) -> None:
+    host, other = Host(Clock(), seed=5), Host(Clock(), seed=5)
+    for each in (host, other):
+        each.add("smoother", Smoother, {})
+    chance = host.nodes["smoother"].random
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(host, {})
+        idle = journal.bytes
+        chance.gauss(0.0, 1.0)
+        journal.save(host, {})
+        assert journal.bytes - idle > 2_000
+        drawn = journal.bytes
+        journal.save(host, {})
+        assert journal.bytes - drawn < 200
+        chance.randrange(10**30)
+        journal.save(host, {})
+        assert journal.bytes - drawn > 2_000
+        journal.restore(other)
+    draws = [lambda each: each.gauss(0.0, 1.0), lambda each: each.random(), lambda each: each.sample(range(99), 5)]
+    assert [draw(chance) for draw in draws] == [draw(other.nodes["smoother"].random) for draw in draws]
+
+
+def test_timers_are_written_when_they_change(tmp_path: Path) -> None:
+    run = started(station(None))
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+
+        def written() -> bool:
+            before = journal._written.get("calls")
+            journal.save(run.host, {})
+            return journal._written["calls"] != before
+
+        assert written()
+        assert not written()
+        timer = run.host.schedule(run.host.nodes["siren"], "remind", 5.0, 0.0, None)
+        assert written()
+        timer.cancel()
+        assert written()
+        assert not written()
+
+
+def test_the_wires_and_what_has_ended_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Diary, "on_alarm", lambda self, alarm: 1 / 0)
+    run = started(station(None))
+    run.host.close("sensor")
+    with pytest.raises(NodeFailed):
+        run.host.call(run.host.nodes["siren"], "remind", ())
+    other = Run(station(None))
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(run.host, {"sensor": 3}, b"owed")
+        assert journal.restore(other.host) == ({"sensor": 3}, b"owed")
+    assert other.host.ports["sensor", "reading"].closed
+    assert not other.host.ports["siren", "alarm"].closed
+    assert other.host.failed == {"diary"}
+    other.host.resume()
+    other.host.call(other.host.nodes["siren"], "remind", ())
+    assert len(other.alarms) == 1, "the failed node is not called again"
+
+
+def test_a_full_disk_fails_the_commit_and_keeps_the_one_before(tmp_path: Path) -> None:
+    run = started(station(None))
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(run.host, {}, b"small")
+        pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+        journal._db.execute(f"PRAGMA max_page_count = {pages}")
+        run.at(5, 31.0)
+        run.at(7)
+        with pytest.raises(JournalFailed, match=r"state\.sqlite cannot be written: database or disk is full"):
+            journal.save(run.host, {}, b"large" * 10_000)
+    other = Run(station(None))
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        assert journal.restore(other.host) == ({}, b"small")
+    assert other.host.nodes["siren"].raised == 0  # type: ignore[attr-defined]
+
+
+def test_a_commit_that_failed_is_made_whole_by_the_next(tmp_path: Path) -> None:
+    run = started(station(None))
+    other = Run(station(None))
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(run.host, {})
+        pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+        journal._db.execute(f"PRAGMA max_page_count = {pages}")
+        run.at(5, 31.0)
+        run.at(7)
+        with pytest.raises(JournalFailed):
+            journal.save(run.host, {}, b"large" * 10_000)
+        journal._db.execute("PRAGMA max_page_count = 100000")
+        journal.save(run.host, {}, b"now")
+        journal.restore(other.host)
+    assert other.host.nodes["siren"].raised == 1  # type: ignore[attr-defined]
+
+
+def test_journals_of_others_are_refused(tmp_path: Path) -> None:
+    old, foreign, torn = (tmp_path / f"{name}.sqlite" for name in ("old", "foreign", "torn"))
+    with closing(sqlite3.connect(old)) as db:
+        db.executescript("CREATE TABLE node (id); PRAGMA user_version = 1;")
+    with closing(sqlite3.connect(foreign)) as db:
+        db.executescript(f"CREATE TABLE customers (id); PRAGMA user_version = {VERSION};")
+    with closing(Journal(torn)) as journal:
+        journal.save(started(station(None)).host, {}, b"x" * 100_000)
+    data = bytearray(torn.read_bytes())
+    data[4096:] = b"\x07" * (len(data) - 4096)
+    torn.write_bytes(data)
+    with pytest.raises(JournalDamaged, match="written by journal version 1; this is version 2"):
+        Journal(old)
+    with pytest.raises(JournalDamaged, match="is a database of something else"):
+        Journal(foreign)
+    with pytest.raises(JournalDamaged, match=r"torn\.sqlite (is damaged|cannot be used as a journal)"):
+        Journal(torn)
+
+
+def test_values_that_are_gone_are_damage(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(started(station(None)).host, {})
+        journal._db.execute("DELETE FROM host WHERE name = 'calls'")
+        with pytest.raises(JournalDamaged, match="is damaged"):
+            journal.restore(Run(station(None)).host)
+
+
+def test_a_journal_belongs_to_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.run.journal.LOCK_WAIT_S", 0.05)
+    with (
+        closing(Journal(tmp_path / "state.sqlite")),
+        pytest.raises(JournalDamaged, match="is in use by another process"),
+    ):
+        Journal(tmp_path / "state.sqlite")
+
+
+@pytest.mark.parametrize("data", [object(), math.inf, [1.0, {"price": math.nan}], {1: "a"}])
+def test_a_timer_with_what_cannot_be_written_down_is_refused(tmp_path: Path, data: object) -> None:
+    run = started(station(None))
+    run.host.schedule(run.host.nodes["siren"], "sound", 1.0, 0.0, data)
+    with (
+        closing(Journal(tmp_path / "state.sqlite")) as journal,
+        pytest.raises(CannotKeep, match="node 'siren' waits for sound with"),
+    ):
+        journal.save(run.host, {})

@@ -13,8 +13,8 @@ from support.weather import Alarm, Diary, Reading, Siren, Smoother, Thermometer,
 from engine import Disconnected, EndOfData, In, Node, Out, RetryAfter, param
 from engine.errors import NodeFailed
 from engine.run.pace import Pace
-from engine.run.recording import read_recording
 from engine.run.replay import replay
+from engine.run.segment import read_recording
 
 
 class Station(Node):
