@@ -50,6 +50,8 @@ class Node:
     state_version: ClassVar[int] = 1
     stale_actions: ClassVar[Mapping[str, str]] = {}
     """Actions that `on_stale` may name for this node's inputs, each with its meaning."""
+    simulated: ClassVar[str] = ""
+    """What stands in for what where a node only pretends, in one line; empty for what acts on the real world."""
 
     id: str
     clock: Clock
@@ -83,6 +85,11 @@ class Node:
 
     def resume(self) -> None:
         """Take note that the run was interrupted: state and timers are back, what happened meanwhile is not known."""
+
+    def checkpoint(self) -> None:
+        """Put on disk what this node keeps in files of its own; called before its state is, and before what it took in
+        is acknowledged.
+        """
 
     def stop(self) -> None:
         """Send and release what is left; called once, after the last message."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import types
 import typing
 from collections.abc import Callable
 from functools import cache
@@ -44,14 +45,77 @@ def decoder(kind: type[Message]) -> Callable[[bytes], Any]:
         return unpack
 
     def decode(data: bytes) -> Any:
-        return parse(data) if data[:1] == b"[" else unpack(data)
+        try:
+            return unpack(data)
+        except msgspec.DecodeError:
+            if data[:1] != b"[":
+                raise
+            return parse(data)
 
     return decode
 
 
+@cache
+def object_encoder(kind: type[Message]) -> Callable[[Message], bytes]:
+    """Return the function that encodes messages of this type as JSON objects, for readers that know no schema.
+
+    Decimals are text, bytes base64; what is not finite is the text "nan", "inf" or "-inf".
+    """
+    named, text = _named(kind), msgspec.json.Encoder().encode
+
+    def encode(message: Message) -> bytes:
+        record = msgspec.convert(message, named, from_attributes=True)
+        data = text(record)
+        return text(_worded(msgspec.to_builtins(record))) if b"null" in data else data
+
+    return encode
+
+
+@cache
+def object_decoder(kind: type[Message]) -> Callable[[bytes], Any]:
+    """Return the function that decodes such objects, whatever else is in them; it raises UNDECODABLE on others."""
+    named = _named(kind)
+    parse = msgspec.json.Decoder(named, strict=False).decode
+
+    def decode(data: bytes) -> Any:
+        return msgspec.convert(parse(data), kind, from_attributes=True)
+
+    return decode
+
+
+UNDECODABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+"""What a decoder raises on bytes that are not what they should be."""
+
+
+@cache
+def _named(kind: type[Message]) -> type[msgspec.Struct]:
+    """Return a type like this message's whose instances are encoded with the names of their fields."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    defaults = dict(zip(reversed(kind.__struct_fields__), reversed(kind.__struct_defaults__), strict=False))
+    fields = [
+        (name, _renamed(hints[name]), *((defaults[name],) if name in defaults else ()))
+        for name in kind.__struct_fields__
+    ]
+    return msgspec.defstruct(kind.__name__, fields)
+
+
+def _renamed(hint: Any) -> Any:
+    """Return a type with every message in it replaced by its named likeness."""
+    if isinstance(hint, type) and issubclass(hint, Message):
+        return _named(hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return typing.Annotated[_renamed(arguments[0]), *arguments[1:]]
+    if origin is None or origin is typing.Literal:
+        return hint
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(_renamed, arguments))]  # noqa: UP007  (a union of a computed list)
+    return origin[tuple(map(_renamed, arguments))]
+
+
 def encode_state(fields: dict[str, Any]) -> bytes:
     """Encode declared state as JSON: integers of any size, keys of any plain type, NaN and infinity as text."""
-    values = msgspec.to_builtins(fields, str_keys=True)
+    values = msgspec.to_builtins(fields, str_keys=True, order="deterministic")
     data = _JSON.encode(values)
     # JSON has no word for what is not finite; it would come back as null.
     return _JSON.encode(_worded(values)) if b"null" in data else data
