@@ -14,7 +14,8 @@ class Run:
 
     `id` names the run for people and logs. `folder` is the run folder, `sockets` a private folder for its sockets.
     With `speed` histories and every clock pass that many seconds in one; None is the wall clock. `port_offset` is
-    added to every port of a hub.
+    added to every port that is fixed. Only the processes and hubs of `machine` belong to this run; those of the others
+    are reached over TCP.
     """
 
     id: str
@@ -25,3 +26,4 @@ class Run:
     speed: float | None = None
     record: bool = True
     port_offset: int = 0
+    machine: str | None = None

@@ -21,10 +21,9 @@ from engine.run.live import Live
 from engine.run.pace import Pace
 from engine.run.recording import Recorder, RecordingHost
 from engine.topology.plan import PlannedNode
-from engine.wire.table import WireTable
+from engine.wire.table import WireTable, wire_name
 from engine.wire.wires import Wires
 
-BEAT_S = 0.25
 CHECKPOINT_S = 1.0
 log = logging.getLogger("process")
 
@@ -59,13 +58,13 @@ class _Worker:
         self.wires = Wires(WireTable(run.plan), name, epoch, run.sockets, self.host, port_offset=run.port_offset)
         self.live = Live(self.host, self.settle)
         self.ending = Ending(self.host, run.plan, [node.id for node in self.nodes], self.wires.end)
+        self.wires.on_broken = self._on_broken
         self.taps = Taps(self.host)
-        self.commits = 0
+        self.link = ProcessLink(run.sockets, name, epoch, self._on_command, self._cut_off)
         self.commit_s = 0.0
         self.restored = False
         self._lag_s = 0.0
         self._told_stopped = False
-        self._checkpointed = 0.0
 
     def _make_host(self) -> Host:
         run = self.run
@@ -80,10 +79,11 @@ class _Worker:
         """Bring everything up, wait for the end, and put everything away."""
         loop = asyncio.get_running_loop()
         self.over: asyncio.Future[int] = loop.create_future()
-        self.going: asyncio.Task[None] | None = None
+        self.going: asyncio.Future[Any] | None = None
         loop.add_signal_handler(signal.SIGTERM, self._end_at_once)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
         try:
-            self.link = await ProcessLink.open(self.run.sockets, self.name, self.epoch, self._on_command, self._cut_off)
+            await self.link.open()
             await self._join()
             return await self.over
         except PipelineError as error:
@@ -100,7 +100,7 @@ class _Worker:
         for port in (*host.ports.values(), *host.called.values()):
             port.epoch = self.epoch
         self.wires.open()
-        for wire in plan.wires:
+        for wire in (*plan.wires, *plan.outside):
             if wire.target[0] in host.nodes and wire.source in host.ports:
                 stale = wire.policy.on_stale
                 on_stale = (stale.after_s, stale.action) if stale else None
@@ -113,7 +113,7 @@ class _Worker:
         first_ns = self.live.open_histories(positions)
         self.wires.attach(asyncio.get_running_loop(), self._on_wires)
         await self.wires.join()
-        self.link.send({"event": "joined", "first_ns": first_ns})
+        self.link.send("joined", first_ns=first_ns)
 
     def _go(self, pace: dict[str, Any] | None, halted: str | None) -> None:
         """Start the nodes, or let them go on after a restart, and begin to send what comes from here."""
@@ -130,16 +130,16 @@ class _Worker:
             self._tell_all("halt", halted)
         self.wires.resend()
         self.settle()
-        self.going = asyncio.ensure_future(self._live())
-        self.link.send({"event": "ready"})
-        self._beat()
+        self.going = asyncio.gather(self._live(), self._tend())
+        self.link.send("ready")
+        self.link.beat(self._stats)
         self._on_wires()
 
     async def _live(self) -> None:
         try:
             await self.live.run()
             if any(node.cls.spec.is_driver or node.cls.spec.is_history for node in self.nodes):
-                self.link.send({"event": "ended"})
+                self.link.send("ended")
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is, this process cannot go on)
@@ -174,8 +174,11 @@ class _Worker:
             return
         node = error.node if isinstance(error, NodeFailed) else None
         log.error("%s", error, exc_info=error, extra={"node": node})
-        self.link.send({"event": "failed", "error": f"{type(error).__name__}: {error}", "node": node})
+        self.link.send("failed", error=f"{type(error).__name__}: {error}", node=node)
         self.over.set_result(ExitCode.FAILED)
+
+    def _on_broken(self, wire: str) -> None:
+        self.link.send("broken", wire=wire)
 
     def _cut_off(self) -> None:
         # Nobody is left who could restart, halt or stop this process.
@@ -194,14 +197,14 @@ class _Worker:
             if self.over.done() and self.over.result() == ExitCode.DONE:
                 self.recorder.close()
             else:
-                self.recorder.flush()
-        await self.link.close()
+                self.recorder.abandon()
+        self.link.close()
 
     # --- events -----------------------------------------------------------------------------------------------
 
     def _on_wires(self) -> None:
         """Take what has come from other processes, and do all that follows from it."""
-        if self.over.done() or (self.going is None and not self.wires.greeting):
+        if self.over.done() or self.going is None:  # before it begins, `join` itself takes what comes
             return
         try:
             self.live.tick()
@@ -222,18 +225,17 @@ class _Worker:
         if self.ending.begun and self.ending.done and wires.drained and not self._told_stopped:
             self._told_stopped = True
             self._commit()
-            self.link.send({"event": "stopped"})
+            self.link.send("stopped")
 
     def _commit(self) -> None:
         """Put state, timers, positions and what the wires owe on disk as one; then let go what was held back."""
         began = time.perf_counter()
+        self.journal.checkpoint(self.host)
         if self.recorder:
             self.recorder.flush()
         self.journal.save(self.host, self.live.positions, self.wires.journal_state())
         self.wires.committed()
-        self.commits += 1
         self.commit_s = time.perf_counter() - began
-        self._checkpointed = time.monotonic()
 
     # --- what the supervisor says -----------------------------------------------------------------------------
 
@@ -247,15 +249,18 @@ class _Worker:
                     self.settle()
                 case "halt":
                     self._tell_all("halt", command["reason"])
-                    self.link.send({"event": "halted"})
+                    self.link.send("halted")
                 case "rearm":
                     self._tell_all("rearm")
-                    self.link.send({"event": "rearmed"})
+                    self.link.send("rearmed")
                 case "stop":
                     self._stopping = asyncio.ensure_future(self._stop())
                 case "exit":
                     if not self.over.done():
                         self.over.set_result(ExitCode.DONE)
+                case "record":
+                    if self.recorder and not command["on"]:
+                        self.recorder.stop(command["reason"], self.host.clock.now_ns)
                 case "tap":
                     self.taps.attach(command["id"], command["ports"], command["per_s"], command["to"])
                 case "untap":
@@ -273,35 +278,27 @@ class _Worker:
 
     # --- signs of life ----------------------------------------------------------------------------------------
 
-    def _beat(self) -> None:
-        """Say that this process lives and how it does; write a checkpoint when none was due for other reasons."""
-        if self.over.done():
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            if time.monotonic() - self._checkpointed > CHECKPOINT_S:
+    async def _tend(self) -> None:
+        """Write a checkpoint now and then, and see how late the loop is."""
+        while True:
+            due = time.monotonic() + CHECKPOINT_S
+            await asyncio.sleep(CHECKPOINT_S)
+            self._lag_s = max(0.0, time.monotonic() - due)
+            try:
                 self._commit()
-            self.settle()
-        except Exception as error:  # noqa: BLE001
-            self._fail(error)
-            return
-        self.link.send({"event": "beat", "stats": self._stats()})
-        due = loop.time() + BEAT_S
-        loop.call_later(BEAT_S, self._late_beat, due)
-
-    def _late_beat(self, due: float) -> None:
-        self._lag_s = max(0.0, asyncio.get_running_loop().time() - due)
-        self._beat()
+                self.settle()
+            except Exception as error:  # noqa: BLE001
+                self._fail(error)
 
     def _stats(self) -> dict[str, Any]:
-        host = self.host
+        host, wired = self.host, self.wires.stats()
         nodes = {}
         for node in self.nodes:
             live = host.nodes[node.id]
             sent = {name: host.ports[node.id, name].sent for name in node.cls.spec.outputs}
             gauges = {name: value for name in node.cls.spec.metrics if (value := getattr(live, name)) is not None}
             nodes[node.id] = {
-                "calls": host.called[node.id].sent,
+                "events": self._events(node.id, wired["wires"]),
                 "sent": sum(sent.values()),
                 "ports": sent,
                 "failed": node.id in host.failed,
@@ -312,11 +309,21 @@ class _Worker:
             "lag_s": self._lag_s,
             "paused": self.wires.paused,
             "nodes": nodes,
-            **self.wires.stats(),
-            "journal": {"commits": self.commits, "last_s": self.commit_s},
+            **wired,
+            "journal": {"commits": self.journal.commits, "bytes": self.journal.bytes, "last_s": self.commit_s},
             "recording": {"rows": self.recorder.rows if self.recorder else 0},
             "taps": self.taps.stats(),
         }
+
+    def _events(self, node_id: str, wired: dict[str, Any]) -> int:
+        """Return how many messages and calls a node has handled."""
+        host = self.host
+        received = sum(
+            host.ports[wire.source].sent if wire.source[0] in host.nodes else wired[wire_name(wire)]["delivered"]
+            for wire in self.run.plan.wires
+            if wire.target[0] == node_id
+        )
+        return host.called[node_id].sent + received
 
 
 def _nodes_of(run: Run, name: str) -> list[PlannedNode]:

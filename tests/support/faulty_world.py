@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 
@@ -57,6 +58,8 @@ def _hedger_ignores_ticks(monkeypatch) -> None:
 def _fills_count_each_time(monkeypatch) -> None:
     def add_fill(self, trade_id: str, signed) -> None:
         self.level += signed
+        self.bought += max(signed, Decimal(0))
+        self.sold += max(-signed, Decimal(0))
 
     monkeypatch.setattr(VenueBase, "add_fill", add_fill)
     monkeypatch.setattr(VenueBase, "set_level", lambda self, size, last_trade_id, event_time_ns: None)

@@ -48,8 +48,10 @@ class TopologyBuilder:
             self.wires.append(Wire(source, target, Policy(**policy), rank, self._origin()))
         return self
 
-    def hub(self, name: str, publish: tuple[int, ...], subscribe: int) -> TopologyBuilder:
-        self.hubs[name] = HubDecl(name, publish, subscribe, "msgpack", self._origin())
+    def hub(
+        self, name: str, publish: tuple[int, ...], subscribe: int, outside: tuple[str, ...] = ()
+    ) -> TopologyBuilder:
+        self.hubs[name] = HubDecl(name, publish, subscribe, "msgpack", self._origin(), outside=outside)
         return self
 
     def process(self, name: str, nodes: tuple[str, ...], patterns: tuple[str, ...] = ()) -> TopologyBuilder:

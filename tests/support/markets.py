@@ -13,6 +13,7 @@ from nodes.messages import (
     OrderRequest,
     OrderUpdate,
     Trade,
+    VenueFills,
     VenuePosition,
     pack_levels,
 )
@@ -59,8 +60,10 @@ def update(order_id: str, status: str, side: str = "sell", size: str = "1", fill
 
 
 def exposure(net: float | None, venue: float = 0.0, at_s: float = 0.0) -> NetExposure:
+    """Net exposure whose venue part is the sum of fills of one side."""
     unknown = ("lp",) if net is None else ()
-    return NetExposure("ETH", round(at_s * S), net, (net or 0.0) - venue, venue, unknown)
+    filled = (VenueFills(PERP, Decimal(str(max(0.0, venue))), Decimal(str(max(0.0, -venue)))),) if venue else ()
+    return NetExposure("ETH", round(at_s * S), net, (net or 0.0) - venue, venue, unknown, filled)
 
 
 def position(size: str, last_trade_id: str = "", at_s: float = 0.0, instrument: str = PERP) -> VenuePosition:

@@ -18,8 +18,8 @@ from engine.run.backtest import HistoryOutOfOrder, backtest
 from engine.run.build import build
 from engine.run.host import Host
 from engine.run.journal import Journal, JournalDamaged
-from engine.run.recording import FILE, LIVE_FILE, Recorder, RecordingFailed, read_recording
 from engine.run.replay import replay
+from engine.run.segment import CLOSED, RecordingFailed, read_recording
 from engine.topology.model import OnStale, Policy
 from engine.topology.plan import Plan
 
@@ -149,8 +149,8 @@ def test_two_runs_write_the_same_bytes_and_a_replay_repeats_them(tmp_path: Path)
     values = [20.0 + (index * 7919 % 17) for index in range(200)]
     for name in ("a", "b"):
         backtest(station(values), tmp_path / name, seed=5)
-    first = (tmp_path / "a" / "recordings" / FILE).read_bytes()
-    assert first == (tmp_path / "b" / "recordings" / FILE).read_bytes()
+    first = (tmp_path / "a" / "recordings" / f"events{CLOSED}").read_bytes()
+    assert first == (tmp_path / "b" / "recordings" / f"events{CLOSED}").read_bytes()
     result = replay(station(values), tmp_path / "a" / "recordings", tmp_path / "again", seed=5)
     assert result.same
     assert result.outputs > 200
@@ -185,19 +185,6 @@ def test_a_recording_tells_the_cause_of_every_message(tmp_path: Path) -> None:
     assert (smooth.cause, smooth.cause_number) == ("sensor.reading", 3)
 
 
-def test_a_recording_cut_short_is_read_up_to_its_last_batch(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path)
-    for number in range(10):
-        recorder.add((number, "in", "a", "b", "c.d", number, "", 0, b"x"))
-        recorder.flush()
-    recorder._stream.close()
-    data = (tmp_path / LIVE_FILE).read_bytes()
-    (tmp_path / LIVE_FILE).write_bytes(data[: len(data) * 2 // 3])
-    rows = list(read_recording(tmp_path))
-    assert 0 < len(rows) < 10
-    assert [row.number for row in rows] == list(range(len(rows)))
-
-
 def test_hash_seed_does_not_matter(tmp_path: Path) -> None:
     script = (
         "import sys; sys.path.insert(0, 'tests'); sys.path.insert(0, 'tests/unit/engine')\n"
@@ -210,7 +197,7 @@ def test_hash_seed_does_not_matter(tmp_path: Path) -> None:
         subprocess.run(
             [sys.executable, "-c", script, str(out)], check=True, env={"PYTHONHASHSEED": hash_seed, "PATH": "/usr/bin"}
         )
-        written.append((out / "recordings" / FILE).read_bytes())
+        written.append((out / "recordings" / f"events{CLOSED}").read_bytes())
     assert written[0] == written[1]
 
 
@@ -240,7 +227,7 @@ def test_state_timers_and_chance_come_back_from_the_journal(tmp_path: Path) -> N
     journal.close()
     other = fresh()
     with closing(Journal(tmp_path / "state.sqlite")) as restored:
-        assert restored.restore(other) == {"sensor": 49}
+        assert restored.restore(other) == ({"sensor": 49}, b"")
     assert other.nodes["siren"].raised == half.nodes["siren"].raised > 0  # type: ignore[attr-defined]
     assert first + feed(other, range(50, 100)) == whole
 
@@ -300,7 +287,7 @@ def test_a_history_that_raises_is_named_and_the_others_are_stopped(
 
 def test_a_damaged_recording_is_an_error_with_its_file(tmp_path: Path) -> None:
     backtest(station(), tmp_path)
-    file = tmp_path / "recordings" / FILE
+    file = tmp_path / "recordings" / f"events{CLOSED}"
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(RecordingFailed, match=r"events\.parquet cannot be read as a recording"):
         list(read_recording(tmp_path / "recordings"))

@@ -162,6 +162,31 @@ def test_hub_topics():
     assert codes(greenhouse().hub("air", (6000,), 7000).wire("north.level -> hub:air/x")) == ["hub-unread"]
 
 
+@pytest.mark.parametrize("topic", ["a b", "café", "-x", "/x", "x/", "a//b", "a:b", "a" * 65])
+def test_topics_of_a_form_that_is_not_allowed(topic):
+    builder = greenhouse().hub("air", (6000,), 7000).wire(f"north.level -> hub:air/{topic}")
+    assert "hub-topic" in codes(builder)
+
+
+@pytest.mark.parametrize("topic", ["x", "ETH", "request/hedger", "a.b-c_d/9", "a" * 64])
+def test_topics_of_a_form_that_is_allowed(topic):
+    assert codes(greenhouse().hub("air", (6000,), 7000).wire(f"north.level -> hub:air/{topic}")) == ["hub-unread"]
+
+
+def test_a_topic_from_outside_needs_no_writer_here():
+    builder = greenhouse().hub("air", (6000,), 7000, outside=("hint",)).wire("hub:air/hint -> mean.correction")
+    assert codes(builder) == []
+    unlisted = greenhouse().hub("air", (6000,), 7000, outside=("hints",)).wire("hub:air/hint -> mean.correction")
+    (problem,) = check(unlisted.build())
+    assert (problem.code, problem.severity) == ("hub-unwritten", "error")
+    assert "outside: [hint] in hub 'air'" in problem.fix
+
+
+def test_what_must_all_arrive_is_not_read_from_a_hub():
+    builder = greenhouse().hub("air", (6000,), 7000, outside=("order",)).node("second", "sinks.window")
+    assert "hub-reliable" in codes(builder.wire("hub:air/order -> second.command"))
+
+
 # --- params -------------------------------------------------------------------------------------------------------
 
 
@@ -291,12 +316,13 @@ def test_each_loop_is_one_problem_and_naming_all_of_them_is_enough():
 
 def test_a_loop_through_a_hub_is_named_at_any_of_its_wires():
     for line in (
-        "window.done -> hub:doings/done",
-        "hub:doings/done -> control.done",
-        "window.done -> control.done",
+        "second.average -> hub:means/second",
+        "hub:means/second -> mean.correction",
+        "second.average -> mean.correction",
     ):
-        builder = greenhouse().hub("doings", (6000,), 7000)
-        builder.wire("window.done -> hub:doings/done", "hub:doings/done -> control.done")
+        builder = greenhouse().hub("means", (6000,), 7000).node("second", "models.average", half_life_s=60.0)
+        builder.wire("mean.average -> second.reading", "second.average -> hub:means/second")
+        builder.wire("hub:means/second -> mean.correction")
         assert codes(builder) == ["cycle"]
         assert codes(builder.feedback(line)) == []
 

@@ -247,3 +247,18 @@ def test_a_number_keeps_its_unit_and_clashes_with_another(project):
         ),
     )
     assert value_of(project) == 0.5
+
+
+def test_numbers_in_a_list_keep_their_units(project):
+    project.write("t.yaml", one_node("  p: {type: list, default: [500, 2 s, 1m], unit: ms}", '"${p}"'))
+    assert value_of(project) == [500, 2000, 60000]
+    assert project.load().nodes["n"].params["x"].units == {"0": "ms", "1": "ms", "2": "ms"}
+    project.write("t.yaml", one_node("  p: {type: float, default: 500, unit: ms}", '[1, "${p}"]'))
+    assert project.load().nodes["n"].params["x"].units == {"1": "ms"}
+    project.write("t.yaml", one_node("  p: {type: list, default: [5 bps], unit: ms}", '"${p}"'))
+    (line,) = project.lines()
+    assert "needs ms (time), got bps (fraction)" in line
+    both = '  p: {type: float, default: 500, unit: ms}\n  q: {type: list, default: [1, "${p}"], unit: s}'
+    project.write("t.yaml", one_node(both, '"${q}"'))
+    (line,) = project.lines()
+    assert line.endswith("param 'q' is in s, and is given a number in ms")
