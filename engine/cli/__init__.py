@@ -67,7 +67,7 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except Exception as error:  # noqa: BLE001  the one place where every exception ends
-            code = _report(error)
+            code = report_error(error)
         sys.exit(code or 0)
 
 
@@ -102,7 +102,7 @@ def _announces_commands(folder: str) -> bool:
     return False
 
 
-def _report(error: Exception) -> int:
+def report_error(error: Exception) -> int:
     """Print what ended the command to stderr; return the exit code."""
     from engine.errors import ExitCode, PipelineError, TopologyError
     from engine.topology.disguise import without_secrets

@@ -82,3 +82,13 @@ def read_topology(file: Path, overlays: Sequence[Path] = (), sets: Sequence[str]
     from engine.topology.load import load_topology
 
     return load_topology([file, *overlays], list(sets))
+
+
+def needed(*modules: str) -> None:
+    """Raise UsageError, with what to do, where a module is missing that runs in processes need."""
+    from importlib.util import find_spec
+
+    from engine.errors import UsageError
+
+    if missing := [module for module in modules if find_spec(module) is None]:
+        raise UsageError(f"{', '.join(missing)} is missing; install it with `pip install 'asymmetric-lp[run]'`")

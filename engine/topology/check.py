@@ -11,7 +11,15 @@ from collections.abc import Iterable, Sequence
 from engine.errors import Problem, TopologyError
 from engine.registry import UnknownType, node_class, type_names
 from engine.spec import NodeSpec
-from engine.topology import check_cycles, check_params, check_paths, check_placement, check_policies, check_wires
+from engine.topology import (
+    check_cycles,
+    check_params,
+    check_paths,
+    check_placement,
+    check_policies,
+    check_processes,
+    check_wires,
+)
 from engine.topology.model import Topology
 from engine.topology.rules import Graph, Rule, did_you_mean_type, installed_rules, problem_at
 
@@ -20,7 +28,7 @@ CODES = {
     "broken-type": "The node type's file exists but cannot be imported, or its declaration is wrong.",
 }
 
-STRUCTURAL = frozenset({*CODES, *check_wires.CODES}) - {"output-unread", "hub-unread", "hub-unwritten"}
+STRUCTURAL = frozenset({*CODES, *check_wires.CODES}) - {"output-unread", "hub-unread", "hub-unwritten", "hub-reliable"}
 
 
 def check(topology: Topology, *, offline: bool = True, rules: Sequence[Rule] | None = None) -> list[Problem]:
@@ -36,6 +44,7 @@ def check(topology: Topology, *, offline: bool = True, rules: Sequence[Rule] | N
     problems += check_policies.problems(graph)
     problems += check_cycles.problems(graph)
     problems += check_placement.problems(graph, offline=offline)
+    problems += check_processes.problems(graph)
     if any(problem.code in STRUCTURAL for problem in problems):
         # A wire that cannot be followed may be the one that closes the loop.
         problems = [problem for problem in problems if problem.code != "feedback-needless"]

@@ -90,13 +90,8 @@ def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Itera
         if not param.required and not param.secret:
             fix += f"; the default is {param.default!r}"
         yield problem_at("bad-param", f"{where}: {reason}", setting.origin, fix)
-    elif units.clash(setting.unit, param.unit) and not isinstance(setting.value, str):
-        # The mistake is where the value is handed over, not where it is written.
-        at, used = (setting.origin.used[-1], setting.origin.used[:-1]) if setting.origin.used else (None, ())
-        message = f"{where} is in {param.unit}, and is given a number in {setting.unit}"
-        fix = f"declare the topology's param in {param.unit}"
-        notes = (("the number", setting.origin.place),)
-        yield problem_at("unit-mismatch", message, Origin(at or setting.origin.place, used), fix, notes=notes)
+    else:
+        yield from _unit_problems(where, param, setting)
     for path, text in _texts(setting.value):
         found = TCP_HOST.match(text)
         if found and not LOOPBACK.match(found[1]):
@@ -105,14 +100,31 @@ def _value_problems(node: NodeDecl, param: ParamSpec, setting: Setting) -> Itera
             yield problem_at("plain-tcp", message, setting.origin, fix, place=setting.places.get(path))
 
 
+def _unit_problems(where: str, param: ParamSpec, setting: Setting) -> Iterator[Problem]:
+    if units.clash(setting.unit, param.unit) and not isinstance(setting.value, str):
+        # The mistake is where the value is handed over, not where it is written.
+        at, used = (setting.origin.used[-1], setting.origin.used[:-1]) if setting.origin.used else (None, ())
+        message = f"{where} is in {param.unit}, and is given a number in {setting.unit}"
+        fix = f"declare the topology's param in {param.unit}"
+        notes = (("the number", setting.origin.place),)
+        yield problem_at("unit-mismatch", message, Origin(at or setting.origin.place, used), fix, notes=notes)
+    for path, unit in setting.units.items():
+        # What is inside a mapping may be of several kinds, and its type says nothing of their units.
+        if path.replace(".", "").isdigit() and units.clash(unit, param.unit):
+            message = f"{where} is in {param.unit}, and item {path} is a number in {unit}"
+            fix = f"declare the topology's param in {param.unit}"
+            inside = [("the number", setting.places[path])] if path in setting.places else []
+            yield problem_at("unit-mismatch", message, setting.origin, fix, notes=inside)
+
+
 def misfit(param: ParamSpec, setting: Setting) -> str | None:
     """Return why a value does not fit its parameter, or None when it does; secrets are judged when resolved."""
     value = setting.value
     if setting.secret or _has_secret(value):
         return None if param.secret else "a secret may only go into a param that is declared secret"
-    if param.unit and isinstance(value, str):
+    if param.unit:
         try:
-            value = units.convert(value, param.unit)
+            value = units.converted(value, param.unit)
         except ValueError as error:
             return str(error)
     try:

@@ -73,12 +73,13 @@ class _Endpoint:
     number: int
     owner: str
     origin: Origin
+    machine: str | None = None
 
 
 def _endpoints(graph: Graph, offline: bool) -> Iterator[Problem]:
-    taken: dict[int, _Endpoint] = {}
+    taken: dict[tuple[str | None, int], _Endpoint] = {}
     for endpoint in _all_endpoints(graph):
-        first = taken.setdefault(endpoint.number, endpoint)
+        first = taken.setdefault((endpoint.machine, endpoint.number), endpoint)
         if first is not endpoint:
             message = f"port {endpoint.number} is used by {first.owner} and by {endpoint.owner}"
             fix = "give one of them another number"
@@ -86,8 +87,8 @@ def _endpoints(graph: Graph, offline: bool) -> Iterator[Problem]:
             yield problem_at("endpoint-collision", message, endpoint.origin, fix, notes=notes)
     if offline:
         return
-    for number, endpoint in taken.items():
-        if not is_free(number):
+    for (machine, number), endpoint in taken.items():
+        if machine is None and not is_free(number):
             holder = holder_of(number)
             message = f"port {number}, wanted by {endpoint.owner}, is held by {holder or 'another program'}"
             fix = "stop it, or shift all ports of this run with --port-offset N"
@@ -95,18 +96,22 @@ def _endpoints(graph: Graph, offline: bool) -> Iterator[Problem]:
 
 
 def _all_endpoints(graph: Graph) -> Iterator[_Endpoint]:
-    for hub in graph.topology.hubs.values():
+    topology = graph.topology
+    for hub in topology.hubs.values():
         for number in hub.publish:
-            yield _Endpoint(number, f"hub {hub.name!r} (publish)", hub.origin)
-        yield _Endpoint(hub.subscribe, f"hub {hub.name!r} (subscribe)", hub.origin)
+            yield _Endpoint(number, f"hub {hub.name!r} (publish)", hub.origin, hub.machine)
+        yield _Endpoint(hub.subscribe, f"hub {hub.name!r} (subscribe)", hub.origin, hub.machine)
+    for process in topology.processes.values():
+        if process.listen is not None:
+            yield _Endpoint(process.listen.port, f"process {process.name!r}", process.origin, process.machine)
+    machines = {node_id: one.machine for one in topology.processes.values() for node_id in one.nodes}
     for node_id, spec in graph.specs.items():
-        node = graph.topology.nodes[node_id]
+        node = topology.nodes[node_id]
         for name, param in spec.params.items():
             if param.unit != PORT_UNIT:
                 continue
             setting = node.params.get(name)
             value = setting.value if setting else param.default
             if isinstance(value, int) and value > 0:
-                yield _Endpoint(
-                    value, f"param {name!r} of node {node_id!r}", setting.origin if setting else node.origin
-                )
+                owner, at = f"param {name!r} of node {node_id!r}", setting.origin if setting else node.origin
+                yield _Endpoint(value, owner, at, machines.get(node_id))

@@ -8,14 +8,18 @@ from engine.errors import Problem
 from engine.message import Message
 from engine.topology.model import NodeDecl, PortRef, Wire
 from engine.topology.rules import Graph, Link, did_you_mean, nearest, problem_at
+from engine.topology.writers import TOPIC, TOPIC_FORM
 
 CODES = {
+    "no-nodes": "The topology has no node.",
     "unknown-node": "A wire, a feedback line or a process names a node that the topology does not have.",
     "unknown-port": "A wire names an input or output that the node type does not declare.",
     "unknown-hub": "A wire names a hub that is not declared under `hubs`.",
-    "hub-topic": "A wire to or from a hub names no topic.",
-    "hub-unwritten": "A topic of a hub is read, but no node of this topology writes it.",
+    "hub-topic": "A wire to or from a hub names no topic, or one of a form that is not allowed.",
+    "hub-unwritten": "A topic of a hub is read that no node writes and that is not listed as coming from outside.",
+    "hub-reliable": "An input whose messages must all arrive reads from a hub, which carries copies only.",
     "hub-unread": "A topic of a hub is written, but no node of this topology reads it.",
+    "hub-untyped": "A topic from outside is read by an input of any message, so that nothing says what comes.",
     "message-mismatch": "The output carries another message than the input reads.",
     "input-open": "An input that the node needs has no wire.",
     "output-unread": "No wire reads an output.",
@@ -26,6 +30,10 @@ CODES = {
 
 def problems(graph: Graph) -> list[Problem]:
     """Return the problems of names, wires and hubs."""
+    topology = graph.topology
+    if not topology.nodes:
+        fix = "nodes: {NAME: {use: TYPE}}; `pipeline nodes list` shows the types"
+        return [problem_at("no-nodes", f"topology {topology.name!r} has no node", topology.origin, fix)]
     names = _Names(graph)
     return [
         *names.found,
@@ -34,6 +42,7 @@ def problems(graph: Graph) -> list[Problem]:
         *_open_inputs(graph, names),
         *_unread_outputs(graph, names),
         *_hub_topics(graph),
+        *_copies(graph),
     ]
 
 
@@ -65,6 +74,8 @@ class _Names:
         elif not end.port:
             fix = f"write hub:{end.node}/TOPIC"
             self.found.append(problem_at("hub-topic", f"{end} names no topic of the hub", wire, fix))
+        elif not TOPIC.fullmatch(end.port):
+            self.found.append(problem_at("hub-topic", f"{end.port!r} cannot be a topic", wire, TOPIC_FORM))
 
     def _node(self, wire: Wire, end: PortRef) -> None:
         nodes = self.graph.topology.nodes
@@ -197,22 +208,47 @@ def _hub_topics(graph: Graph) -> Iterator[Problem]:
                 side.setdefault(end, wire)
     meant: set[PortRef] = set()
     for topic, wire in read.items():
-        if topic in written:
+        if topic in written or topic.port in _outside(graph, topic):
             continue
         known = {other.port: other for other in written if other.node == topic.node and other not in read}
         near = nearest(topic.port, known)
         if near:
             meant.add(known[near])
-        fix = f"did you mean {near!r}?" if near else f'out: {{PORT: "{topic}"}} in the node that writes it'
+        fix = (
+            f'out: {{PORT: "{topic}"}} in the node that writes it; when the writer lives outside, '
+            f"outside: [{topic.port}] in hub {topic.node!r}"
+        )
         message = f"{wire.target} reads {topic}, which no node of this topology writes"
-        if not near:
-            fix += "; nothing to do when the writer lives outside"
-        yield problem_at("hub-unwritten", message, wire, fix, severity="warning")
+        yield problem_at("hub-unwritten", message, wire, f"did you mean {near!r}?" if near else fix)
     for topic, wire in written.items():
         if topic not in read and topic not in meant:
             message = f"{wire.source} writes {topic}, which no node of this topology reads"
             fix = f'in: {{PORT: "{topic}"}} in a reader; nothing to do when readers live outside'
             yield problem_at("hub-unread", message, wire, fix, severity="warning")
+
+
+def _copies(graph: Graph) -> Iterator[Problem]:
+    for wire in graph.topology.wires:
+        port = graph.input(wire.target)
+        if port is None or not wire.source.hub:
+            continue
+        carried = [link.message for link in graph.into(wire.target.node) if link.wire is wire and link.fits]
+        demanding = next((kind for kind in (*carried, port.message) if kind.delivery == "reliable"), None)
+        if port.message is Message and wire.source.port in _outside(graph, wire.source):
+            message = f"{wire.target} takes any message, so nothing says what comes from outside on {wire.source}"
+            yield problem_at("hub-untyped", message, wire, "read it with an input of one message type")
+        if demanding is None and (wire.policy.kind or port.policy) != "reliable":
+            continue
+        writers = ", ".join(str(other.source) for other in graph.topology.wires if other.target == wire.source)
+        why = f"every {demanding.__name__} must arrive" if demanding else "its policy is reliable"
+        message = f"{wire.target} reads {wire.source}, but {why}: hubs carry copies"
+        fix = f"join it to what writes the topic: {writers}" if writers else "read another message from the hub"
+        yield problem_at("hub-reliable", message, wire, fix)
+
+
+def _outside(graph: Graph, end: PortRef) -> tuple[str, ...]:
+    hub = graph.topology.hubs.get(end.node)
+    return hub.outside if hub else ()
 
 
 def _listed(names: Iterable[str], limit: int = 6) -> str:

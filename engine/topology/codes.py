@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.topology import check, check_cycles, check_params, check_paths, check_placement, check_policies, check_wires
+from engine.topology import (
+    check,
+    check_cycles,
+    check_params,
+    check_paths,
+    check_placement,
+    check_policies,
+    check_processes,
+    check_wires,
+)
 from engine.topology.rules import Rule
 
 READING = {
@@ -64,7 +73,16 @@ READING = {
 
 def all_codes(rules: Sequence[Rule]) -> dict[str, str]:
     """Return every code with its meaning, those of `rules` included."""
-    modules = (check, check_wires, check_params, check_paths, check_policies, check_cycles, check_placement)
+    modules = (
+        check,
+        check_wires,
+        check_params,
+        check_paths,
+        check_policies,
+        check_cycles,
+        check_placement,
+        check_processes,
+    )
     result = dict(READING)
     for module in modules:
         result.update(module.CODES)

@@ -26,7 +26,10 @@ from engine.topology.writers import ID, Writer, hub_targets, is_null, joined, wr
 MAX_INCLUDES_DEEP = 8
 COST_OF_INCLUDE = 500
 
-FILE_KEYS = ("topology", "about", "params", "include", "ports", "hubs", "nodes", "feedback", "processes", "variants")
+FILE_KEYS = (
+    "topology", "about", "params", "include", "ports", "hubs", "nodes", "feedback", "processes", "run", "variants",
+)  # fmt: skip
+ROOT_ONLY = {"run": "what holds for the run belongs", "variants": "variants belong"}
 INCLUDE_FORMS = {"with": "{PARAM: value}", "in": "{NODE.PORT: NODE.PORT}", "out": "{NODE.PORT: hub:NAME/TOPIC}"}
 INCLUDE_KEYS = ("file", "as", "with", "in", "out", "for_each")
 
@@ -200,12 +203,12 @@ class Expansion:
         template = declared_template(include.tree, include.name, include.prefix, self.fields)
         if include.prefix != file.prefix:
             self.templates[include.prefix] = template
-        if "variants" in include.tree.entries:
-            place = include.tree.keys["variants"]
-            self.report.add(
-                "root-only", "variants belong to the topology itself, not to a file that it includes", place,
-                "move them there", used=scope.used,
-            )  # fmt: skip
+        for key, belongs in ROOT_ONLY.items():
+            if key not in include.tree.entries:
+                continue
+            place = include.tree.keys[key]
+            message = f"{belongs} to the topology itself, not to a file that it includes"
+            self.report.add("root-only", message, place, f"move {key!r} there", used=scope.used)
         before = {*self.declared, *self.templates}
         self._file(inner, changes)
         inside = [name for name in (*self.declared, *self.templates) if name not in before]

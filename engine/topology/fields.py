@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 
 from engine import units
+from engine.topology.model import TcpAddress
 from engine.topology.report import Report, near, shown, suggestion
 from engine.topology.tree import Broken, Listing, Map, Scalar, Tree, kind
 
 NO_ITEMS: tuple[Tree, ...] = ()
+TCP_ADDRESS = re.compile(r"tcp://(\[[0-9A-Fa-f:.]{2,45}\]|[0-9.]{7,15}):([0-9]{1,5})")
 
 
 class Fields:
@@ -75,12 +79,15 @@ class Fields:
             return None
         return tree.value
 
-    def number(self, tree: Tree | None, what: str) -> float | None:
-        """Return a number above 0, or None (reported)."""
+    def number(self, tree: Tree | None, what: str, maximum: float | None = None) -> float | None:
+        """Return a number above 0 and up to `maximum`, or None (reported)."""
         if tree is None:
             return None
         if not isinstance(tree, Scalar) or not isinstance(tree.value, int | float) or isinstance(tree.value, bool):
             self.wrong(tree, what, "a number")
+            return None
+        if maximum is not None and tree.value > maximum:
+            self._bad(tree, f"{what} must be at most {maximum:g}, got {shown(tree.value)}")
             return None
         return self._positive(tree, what, float(tree.value))
 
@@ -88,10 +95,60 @@ class Fields:
         """Return a time above 0 in seconds from a number or text such as `10m`, or None (reported)."""
         return self._positive(tree, what, self._measured(tree, what, "s"))
 
-    def bytes(self, tree: Tree | None, what: str) -> int | None:
-        """Return a number of bytes above 0 from a number or text such as `512MiB`, or None (reported)."""
+    def bytes(self, tree: Tree | None, what: str, minimum: int = 1) -> int | None:
+        """Return a number of bytes from a number or text such as `512MiB`, or None (reported)."""
         count = self._positive(tree, what, self._measured(tree, what, "B"))
-        return None if count is None else int(count)
+        if tree is None or count is None or count >= minimum:
+            return None if count is None else int(count)
+        least = f"{minimum >> 20}MiB" if minimum >= 1 << 20 else f"{minimum >> 10}KiB"
+        fix = "write the unit, as in 512MiB" if isinstance(tree, Scalar) and not isinstance(tree.value, str) else ""
+        message = f"{what} is {int(count)} bytes; it must be at least {least}"
+        self.report.add("bad-value", message, tree.place, fix, used=tree.used)
+        return None
+
+    def truth(self, tree: Tree | None, what: str) -> bool | None:
+        """Return true or false, or None (reported) when the value is of another kind."""
+        if tree is None:
+            return None
+        if isinstance(tree, Scalar) and isinstance(tree.value, bool):
+            return tree.value
+        self.wrong(tree, what, "true or false")
+        return None
+
+    def tcp_address(self, tree: Tree | None, what: str) -> TcpAddress | None:
+        """Return an address such as `tcp://10.0.0.5:7100`, or None (reported)."""
+        text = self.text(tree, what, "write tcp://ADDRESS:PORT")
+        if tree is None or text is None:
+            return None
+        found = TCP_ADDRESS.fullmatch(text)
+        port = int(found[2]) if found else 0
+        host = self._host(found[1].strip("[]")) if found else None
+        if host is None or not 1 <= port <= 65535:
+            fix = "write tcp://ADDRESS:PORT with a numeric address of the machine, such as tcp://10.0.0.5:7100"
+            self.report.add("bad-value", f"{what} cannot be {shown(text)}", tree.place, fix, used=tree.used)
+            return None
+        return TcpAddress(host, port)
+
+    def host(self, tree: Tree | None, what: str) -> str | None:
+        """Return a numeric address of a machine, such as `10.0.0.5`, or None (reported)."""
+        text = self.text(tree, what, "write an address of the machine, such as 10.0.0.5")
+        if tree is None or text is None:
+            return None
+        host = self._host(text.strip("[]"))
+        if host is None:
+            fix = "write a numeric address of the machine, such as 10.0.0.5"
+            self.report.add("bad-value", f"{what} cannot be {shown(text)}", tree.place, fix, used=tree.used)
+        return host
+
+    @staticmethod
+    def _host(text: str) -> str | None:
+        """Return the address in its usual form; None for a name, and for what stands for every address."""
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return None
+        plain = not (address.is_unspecified or address.is_multicast or getattr(address, "scope_id", None))
+        return str(address) if plain else None
 
     def known_keys(self, tree: Map, what: str, allowed: Iterable[str]) -> None:
         """Report every key that is not allowed."""

@@ -18,6 +18,7 @@ from engine.topology.model import (
     Origin,
     ProcessDecl,
     Restart,
+    RunOptions,
     Secret,
     SecretRef,
     SecretText,
@@ -60,6 +61,9 @@ def flatten(topology: Topology) -> Flat:
         data["feedback"] = lines
     if topology.processes:
         data["processes"] = {name: _process(process, origins) for name, process in topology.processes.items()}
+    if topology.run != RunOptions():
+        data["run"] = _run(topology.run)
+        origins["run",] = topology.run.origin
     if topology.variants:
         data["variants"] = {
             name: {**({"about": variant.about} if variant.about else {}), "set": _changes(variant, topology)}
@@ -71,7 +75,10 @@ def flatten(topology: Topology) -> Flat:
 
 def _hub(hub: HubDecl, origins: dict[Path, Origin]) -> dict[str, Any]:
     origins["hubs", hub.name] = hub.origin
-    return {"publish": list(hub.publish), "subscribe": hub.subscribe, "codec": hub.codec}
+    result: dict[str, Any] = {"publish": list(hub.publish), "subscribe": hub.subscribe, "codec": hub.codec}
+    if hub.outside:
+        result["outside"] = list(hub.outside)
+    return {**result, **_written({"listen": hub.listen, "machine": hub.machine})}
 
 
 def _process(process: ProcessDecl, origins: dict[Path, Origin]) -> dict[str, Any]:
@@ -79,12 +86,42 @@ def _process(process: ProcessDecl, origins: dict[Path, Origin]) -> dict[str, Any
     result: dict[str, Any] = {"nodes": list(process.nodes)}
     restart = process.restart
     if restart != Restart():
-        result["restart"] = {"policy": restart.policy, "max": restart.max, "window": restart.window_s}
-    if process.memory_bytes is not None:
-        result["memory"] = process.memory_bytes
-    if process.cpus is not None:
-        result["cpus"] = process.cpus
-    return result
+        result["restart"] = {
+            "policy": restart.policy,
+            "max": restart.max,
+            "window": restart.window_s,
+            "then": restart.then,
+        }
+    facts = {
+        "memory": process.memory_bytes,
+        "cpus": process.cpus,
+        "files": process.files,
+        "start_timeout": process.start_timeout_s,
+        "liveness": process.liveness_s,
+        "listen": None if process.listen is None else str(process.listen),
+        "machine": process.machine,
+    }
+    return {**result, **_written(facts)}
+
+
+def _run(run: RunOptions) -> dict[str, Any]:
+    default = RunOptions()
+    log = run.log
+    facts = {
+        "speed": run.speed,
+        "record": None if run.record == default.record else run.record,
+        "free_disk": None if run.free_disk_bytes == default.free_disk_bytes else run.free_disk_bytes,
+        "disk": run.disk_bytes,
+        "keep_runs": run.keep_runs_bytes,
+        "log": None if log == default.log else {"level": log.level, "size": log.size_bytes, "keep": log.keep},
+        "keys": run.keys,
+    }
+    return _written(facts)
+
+
+def _written(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what has a value; the rest was not written."""
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _node(node: NodeDecl, topology: Topology, origins: dict[Path, Origin]) -> dict[str, Any]:
@@ -133,8 +170,8 @@ def _writer(wire: Wire) -> Any:
     facts: dict[str, Any] = {"policy": policy.kind, "by": policy.by, "n": policy.n, "ttl": policy.ttl_s}
     if policy.on_stale is not None:
         facts["on_stale"] = {"after": policy.on_stale.after_s, "action": policy.on_stale.action}
-    written = {name: value for name, value in facts.items() if value is not None}
-    return {"from": str(wire.source), **written} if written else str(wire.source)
+    said = _written(facts)
+    return {"from": str(wire.source), **said} if said else str(wire.source)
 
 
 def _special_params(node: NodeDecl) -> tuple[set[str], set[str]]:

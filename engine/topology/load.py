@@ -17,6 +17,7 @@ from engine.topology.merge import merged
 from engine.topology.model import NodeDecl, Origin, PortRef, Topology, Variant, Wire
 from engine.topology.params import PARAM_NAME, fit
 from engine.topology.report import Report, shown, suggestion
+from engine.topology.run_options import run_options
 from engine.topology.sections import variants
 from engine.topology.substitute import Scope
 from engine.topology.template import Passage
@@ -158,6 +159,7 @@ class _Assembly:
             for placement in self.expansion.placements.values()
         }
         found = self._variants(nodes)
+        run = run_options(self.tree, self.scope, self.fields)
         self.report.raise_if_any()
         return Topology(
             name=name or "",
@@ -171,6 +173,7 @@ class _Assembly:
             feedback=feedback,
             variants=found,
             files=self.files.texts,
+            run=run,
         )
 
     def _text(self, key: str) -> str | None:

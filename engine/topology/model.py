@@ -8,6 +8,7 @@ outermost first.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Literal
 
 from engine.errors import Place
@@ -15,6 +16,7 @@ from engine.errors import Place
 PolicyKind = Literal["block", "conflate", "drop_oldest", "reliable"]
 POLICY_KINDS: tuple[PolicyKind, ...] = ("block", "conflate", "drop_oldest", "reliable")
 LOSSY_KINDS = frozenset({"conflate", "drop_oldest"})
+LOOPBACK_HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Setting:
     `value` is str, int, float, bool, None, list or dict. `secret` is set when a `${secret:X}` went into it: then
     `value` is a `SecretRef` (or a container of them) until start, and it prints as `***`.
     `places` maps paths inside the value ("levels.0.size") to their own places. `unit` is that of the topology's
-    parameter through which the whole value came, "" where there is none.
+    parameter through which the whole value came, "" where there is none; `units` has, by path, those of what is
+    inside.
     """
 
     value: Any
@@ -40,6 +43,7 @@ class Setting:
     secret: bool = False
     places: dict[str, Place] = field(default_factory=dict, compare=False)
     unit: str = field(default="", compare=False)
+    units: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +135,60 @@ class NodeDecl:
 
 
 @dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """Where something listens: a numeric address of a machine (IPv6 without brackets) and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        return ip_address(self.host).is_loopback
+
+
+@dataclass(frozen=True, slots=True)
 class HubDecl:
-    """A named meeting point: publishers connect to the `publish` ports, subscribers to the `subscribe` port."""
+    """A named meeting point: publishers connect to the `publish` ports, subscribers to the `subscribe` port.
+
+    Its ports are open on the address `listen` of `machine`; no machine is the one of whatever names none. `outside`
+    are the topics that programs outside the topology may publish.
+    """
 
     name: str
     publish: tuple[int, ...]
     subscribe: int
     codec: Literal["msgpack", "json"]
     origin: Origin
+    listen: str | None = None
+    machine: str | None = None
+    outside: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        return self.listen or LOOPBACK_HOST
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Restart policy of a process: at most `max` restarts within `window_s`."""
+    """Restart policy of a process: at most `max` restarts within `window_s`, and what becomes of the run `then`."""
 
     policy: Literal["never", "on_failure", "always"] = "on_failure"
     max: int = 5
     window_s: float = 600.0
+    then: Literal["halt", "stop", "go_on"] = "halt"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessDecl:
-    """One OS process and the nodes it hosts (ids; patterns are already expanded)."""
+    """One OS process and the nodes it hosts (ids; patterns are already expanded).
+
+    `files` is a limit of open files. A process that is not up within `start_timeout_s`, or gives no sign of life for
+    `liveness_s`, has failed; where None, the supervisor's own settings hold. Processes of another `machine` reach it
+    at `listen`; no machine is the one of whatever names none.
+    """
 
     name: str
     nodes: tuple[str, ...]
@@ -161,6 +197,40 @@ class ProcessDecl:
     memory_bytes: int | None = None
     cpus: float | None = None
     patterns: tuple[tuple[str, Place], ...] = ()
+    files: int | None = None
+    start_timeout_s: float | None = None
+    liveness_s: float | None = None
+    listen: TcpAddress | None = None
+    machine: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What processes write into their logs: from `level` up; `keep` full files of `size_bytes` stay beside the last."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    size_bytes: int = 16 << 20
+    keep: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run in processes goes.
+
+    `speed` is how many seconds of a history pass in one second; None was not written and means 1. Recording and logs
+    stop growing while less than `free_disk_bytes` are free on the disk, or when the run's folder holds `disk_bytes`;
+    when all runs beside it hold more than `keep_runs_bytes`, the oldest lose their recordings and logs. `keys` is the
+    folder of the keys by which processes of two machines know each other, from the root.
+    """
+
+    speed: float | None = None
+    record: bool = True
+    free_disk_bytes: int = 500 << 20
+    disk_bytes: int | None = None
+    keep_runs_bytes: int | None = None
+    log: LogOptions = LogOptions()
+    keys: str | None = None
+    origin: Origin = field(default=Origin(Place("", 1, 1)), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +262,4 @@ class Topology:
     feedback: tuple[tuple[PortRef, PortRef, Origin], ...]
     variants: dict[str, Variant] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    run: RunOptions = RunOptions()

@@ -12,7 +12,7 @@ from engine.errors import Place
 from engine.topology.fields import Fields
 from engine.topology.model import SecretRef, SecretText
 from engine.topology.report import Report, shown
-from engine.topology.tree import Broken, Listing, Map, Scalar, Tree, kind, plain
+from engine.topology.tree import Broken, Listing, Map, Scalar, Tree, kind, listing, plain
 
 TYPES = ("int", "float", "str", "bool", "list", "map")
 KEYS = ("type", "default", "enum", "unit", "doc", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -125,7 +125,7 @@ def _converted(param: Param, tree: Tree) -> Tree:
     if isinstance(tree, Listing | Map):
         if param.type != ("list" if isinstance(tree, Listing) else "map"):
             raise ValueError(f"needs {_KINDS[param.type]}, got {kind(tree)}")
-        return tree
+        return _in_unit(param, tree) if isinstance(tree, Listing) and param.unit else tree
     value = tree.value if isinstance(tree, Scalar) else None
     if isinstance(value, SecretRef | SecretText):
         if param.type != "str":
@@ -143,6 +143,24 @@ def _converted(param: Param, tree: Tree) -> Tree:
     if not isinstance(tree, Scalar):
         return tree
     return replace(tree, value=value, from_env=False, unit=param.unit or tree.unit)
+
+
+def _in_unit(param: Param, tree: Listing) -> Listing:
+    """Return a list whose numbers are in the parameter's unit, those with another unit converted."""
+    items: list[Tree] = []
+    for item in tree.items:
+        if (
+            not isinstance(item, Scalar)
+            or isinstance(item.value, bool)
+            or not isinstance(item.value, int | float | str)
+        ):
+            items.append(item)
+            continue
+        if units.clash(item.unit, param.unit):
+            raise ValueError(f"is in {param.unit}, and is given a number in {item.unit}")
+        value = units.convert(item.value, param.unit) if isinstance(item.value, str) else item.value
+        items.append(replace(item, value=value, unit=param.unit))
+    return listing(tree.place, items, tree.used)
 
 
 def _typed(param: Param, value: Any) -> Any:

@@ -27,22 +27,31 @@ class PlannedNode:
 
 @dataclass(frozen=True, slots=True)
 class PlannedWire:
-    """One output joined to one input, hubs already passed through, with the policy that holds on it."""
+    """One output joined to one input, with the policy that holds on it.
+
+    `hub` is "NAME/TOPIC" where the topology leads the wire through a hub: in one process it is joined all the same.
+    """
 
     source: tuple[str, str]
     target: tuple[str, str]
     policy: Policy
     feedback: bool
+    hub: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run does. `nodes` are in order along the graph: sources first, sinks last."""
+    """What a run does. `nodes` are in order along the graph: sources first, sinks last.
+
+    `outside` are the wires whose writers are programs outside, each from ("hub:NAME", TOPIC); without a process for
+    hubs, as in a backtest, they stay silent.
+    """
 
     name: str
     topology: Topology
     nodes: tuple[PlannedNode, ...]
     wires: tuple[PlannedWire, ...]
+    outside: tuple[PlannedWire, ...] = ()
 
 
 def make_plan(topology: Topology, run_dir: Path) -> Plan:
@@ -51,7 +60,7 @@ def make_plan(topology: Topology, run_dir: Path) -> Plan:
     wires = _direct_wires(topology)
     nodes = [
         PlannedNode(node.id, node.use, classes[node.id], typed_params(classes[node.id], node.params, run_dir))
-        for node in (topology.nodes[node_id] for node_id in _order(topology, wires))
+        for node in (topology.nodes[node_id] for node_id in _order(topology, [wire for wire, _ in wires]))
     ]
     return Plan(
         name=topology.name,
@@ -63,8 +72,20 @@ def make_plan(topology: Topology, run_dir: Path) -> Plan:
                 (wire.target.node, wire.target.port),
                 resolved_policy(wire, classes[wire.target.node]),
                 wire.feedback,
+                hub,
             )
-            for wire in wires
+            for wire, hub in wires
+        ),
+        outside=tuple(
+            PlannedWire(
+                (f"hub:{wire.source.node}", wire.source.port),
+                (wire.target.node, wire.target.port),
+                resolved_policy(wire, classes[wire.target.node]),
+                wire.feedback,
+                f"{wire.source.node}/{wire.source.port}",
+            )
+            for wire in topology.wires
+            if wire.source.hub and wire.source.port in topology.hubs[wire.source.node].outside
         ),
     )
 
@@ -85,8 +106,8 @@ def typed_params(cls: type[Node], settings: dict[str, Setting], run_dir: Path) -
 def typed_value(spec: ParamSpec, setting: Setting, run_dir: Path) -> Any:
     """Return one parameter in its type: units converted, `${run.dir}` filled in, paths made absolute."""
     value = _filled(setting.value, str(run_dir))
-    if spec.unit and isinstance(value, str):
-        value = units.convert(value, spec.unit)
+    if spec.unit:
+        value = units.converted(value, spec.unit)
     value = spec.convert(value)
     if spec.path:
         base = Path(setting.origin.place.file).parent
@@ -123,23 +144,24 @@ def resolved_policy(wire: Wire, reader: type[Node]) -> Policy:
     )
 
 
-def _direct_wires(topology: Topology) -> list[Wire]:
-    """Return the wires from node to node; what goes through a hub is joined, writer to reader, by topic."""
+def _direct_wires(topology: Topology) -> list[tuple[Wire, str | None]]:
+    """Return the wires from node to node, each with the hub and topic through which the topology leads it."""
     writers: dict[PortRef, list[Wire]] = {}
     for wire in topology.wires:
         if wire.target.hub:
             writers.setdefault(wire.target, []).append(wire)
-    direct: list[Wire] = []
+    direct: list[tuple[Wire, str | None]] = []
     for wire in topology.wires:
         if wire.target.hub:
             continue
         if wire.source.hub:
-            direct += [replace(wire, source=writer.source) for writer in writers.get(wire.source, [])]
+            through = f"{wire.source.node}/{wire.source.port}"
+            direct += [(replace(wire, source=writer.source), through) for writer in writers.get(wire.source, [])]
         else:
-            direct.append(wire)
+            direct.append((wire, None))
     place = {node_id: index for index, node_id in enumerate(topology.nodes)}
     # Readers of one output are called in the order in which their nodes are declared.
-    return sorted(direct, key=lambda wire: (place[wire.target.node], wire.target.port, wire.rank))
+    return sorted(direct, key=lambda each: (place[each[0].target.node], each[0].target.port, each[0].rank))
 
 
 def _order(topology: Topology, wires: list[Wire]) -> list[str]:

@@ -38,6 +38,7 @@ def topology_schema(entries: Iterable[Entry]) -> Schema:
             "A time: a number of seconds, or text with its unit.",
             {"type": "number", "exclusiveMinimum": 0},
             {"type": "string", "pattern": DURATION},
+            {"$ref": "#/$defs/reference"},
         ),
         "port": described("NODE.OUTPUT, or hub:NAME/TOPIC.", type="string", pattern=PORT, examples=["mean.value"]),
         "on_stale": on_stale(),

@@ -8,6 +8,7 @@ from engine.topology.model import POLICY_KINDS
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 ID = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"
+PROCESS_NAME = r"^(?!(hubs|supervisor|operator)$)[A-Za-z_][A-Za-z0-9_]{0,63}$"
 REFERENCE = r"\$\{[^}]+\}"
 PORT = (
     r"^(hub:[A-Za-z_][A-Za-z0-9_-]*/\S+"
@@ -15,9 +16,12 @@ PORT = (
     r"|.*\$\{[^}]+\}.*)$"
 )
 DURATION = r"^\d+(\.\d+)?\s*(ns|us|µs|ms|s|m|min|h|d)$"
+SIZE = r"^\d+(\.\d+)?\s*(B|KiB|MiB|GiB|kB|KB|MB|GB)$"
+TCP = r"^tcp://(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
 LINE = r"^\S+\s*->\s*\S+$"
 
 Schema = dict[str, Any]
+REFERRED: Schema = {"$ref": "#/$defs/reference"}
 
 
 def top_level() -> Schema:
@@ -35,7 +39,8 @@ def top_level() -> Schema:
             type="array",
             items={"type": "string", "pattern": LINE, "examples": ["window.done -> control.done"]},
         ),
-        "processes": mapping("Operating system processes, and the nodes that each hosts.", _process(), NAME),
+        "processes": mapping("Operating system processes, and the nodes that each hosts.", _process(), PROCESS_NAME),
+        "run": _run(),
         "variants": mapping("Named changes of parameters that a backtest runs beside the base.", _variant(), NAME),
     }
 
@@ -121,38 +126,107 @@ def _hub() -> Schema:
             "publish": described("Ports to which writers connect.", type="array", items=number, minItems=1),
             "subscribe": described("Port to which readers connect.", **number),
             "codec": described("Encoding of its frames.", enum=["msgpack", "json"], default="msgpack"),
+            "outside": described(
+                "Topics that programs outside the topology may publish.",
+                type="array",
+                items={"type": "string", "pattern": r"^[A-Za-z0-9_$][A-Za-z0-9_./{}:$-]*$"},
+            ),
+            "listen": described(
+                "Address on which its ports are open; beyond this machine it needs keys.",
+                type="string",
+                default="127.0.0.1",
+                examples=["10.0.0.5"],
+            ),
+            "machine": _machine(),
         },
         required=["publish", "subscribe"],
     )
 
 
 def _process() -> Schema:
-    nodes = described("Ids, or patterns such as north.*.", type="array", items={"type": "string"})
+    nodes = described("Ids, or patterns such as north.*.", type="array", items={"type": "string"}, minItems=1)
+    duration = {"$ref": "#/$defs/duration"}
     process = record(
         "One process.",
         {
             "nodes": nodes,
             "restart": {"$ref": "#/$defs/restart"},
-            "memory": either(
-                "Limit of memory.",
-                {"type": "integer", "minimum": 1},
-                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(B|KiB|MiB|GiB|kB|KB|MB|GB)$", "examples": ["512MiB"]},
+            "memory": _size("Limit of memory.", 32 << 20, "512MiB"),
+            "cpus": described(
+                "Limit of processors; 0.5 is half of one.", type="number", exclusiveMinimum=0, maximum=1024
             ),
-            "cpus": described("Limit of processors; 0.5 is half of one.", type="number", exclusiveMinimum=0),
+            "files": described("Limit of open files.", type="integer", minimum=64),
+            "start_timeout": {**duration, "description": "It must be up within this time."},
+            "liveness": {**duration, "description": "It has failed when it gives no sign of life for so long."},
+            "listen": either(
+                "Where processes of other machines reach it; beyond this machine it needs keys.",
+                {"type": "string", "pattern": TCP, "examples": ["tcp://10.0.0.5:7100"]},
+                REFERRED,
+            ),
+            "machine": _machine(),
         },
         required=["nodes"],
     )
     return either("A process, or only its nodes.", process, nodes)
 
 
+def _machine() -> Schema:
+    return either(
+        "Machine on which it runs: `pipeline up --machine NAME`.", {"type": "string", "pattern": NAME}, REFERRED
+    )
+
+
+def _size(description: str, minimum: int, example: str) -> Schema:
+    return either(
+        description,
+        {"type": "integer", "minimum": minimum},
+        {"type": "string", "pattern": SIZE, "examples": [example]},
+        REFERRED,
+    )
+
+
 def restart() -> Schema:
     """Return the schema of a restart policy."""
     return record(
-        "What becomes of the process when it ends.",
+        "What becomes of the process when it ends, and of the run when it is given up.",
         {
             "policy": described("When it is started again.", enum=["never", "on_failure", "always"]),
             "max": described("At most so many restarts within the window.", type="integer", minimum=0),
             "window": {"$ref": "#/$defs/duration"},
+            "then": described(
+                "When it is given up: halt every node, stop the run, or go on without it.",
+                enum=["halt", "stop", "go_on"],
+                default="halt",
+            ),
+        },
+    )
+
+
+def _run() -> Schema:
+    log = record(
+        "What processes write into their logs.",
+        {
+            "level": described("From this level up.", enum=["debug", "info", "warning", "error"], default="info"),
+            "size": _size("Size at which a file is full.", 4 << 10, "16MiB"),
+            "keep": described("Full files that are kept.", type="integer", minimum=0, default=5),
+        },
+    )
+    return record(
+        "How a run in processes goes.",
+        {
+            "speed": either(
+                "Seconds of a history that pass in one second; 1 where it is not written.",
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 1e6},
+                REFERRED,
+            ),
+            "record": described("Whether every node's inputs are recorded.", type="boolean", default=True),
+            "free_disk": _size("Recording and logs stop while less than this is free.", 1 << 20, "500MiB"),
+            "disk": _size("Limit of the run's folder.", 1 << 20, "20GiB"),
+            "keep_runs": _size("Above this size of all runs, the oldest lose logs and recordings.", 1 << 20, "50GiB"),
+            "log": log,
+            "keys": described(
+                "Folder of the keys with which processes of two machines know each other.", type="string"
+            ),
         },
     )
 

@@ -4,27 +4,58 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from engine.errors import Place
 from engine.topology.fields import Fields
-from engine.topology.model import HubDecl, Origin, Policy, ProcessDecl, Restart, Variant
+from engine.topology.model import (
+    HubDecl,
+    Origin,
+    Policy,
+    ProcessDecl,
+    Restart,
+    TcpAddress,
+    Variant,
+)
 from engine.topology.report import shown
 from engine.topology.substitute import Budget, Scope
 from engine.topology.tree import Broken, Listing, Map, Tree, plain
 from engine.topology.values import origin
-from engine.topology.writers import Writer, joined, port_named
+from engine.topology.writers import TOPIC, TOPIC_FORM, Writer, joined, port_named
 
-HUB_KEYS = ("publish", "subscribe", "codec")
-PROCESS_KEYS = ("nodes", "restart", "memory", "cpus")
-RESTART_KEYS = ("policy", "max", "window")
+HUB_KEYS = ("publish", "subscribe", "codec", "outside", "listen", "machine")
+PROCESS_KEYS = (
+    "nodes", "restart", "memory", "cpus", "files", "start_timeout", "liveness", "listen", "machine",
+)  # fmt: skip
+RESTART_KEYS = ("policy", "max", "window", "then")
 RESTART_POLICIES: tuple[Literal["never", "on_failure", "always"], ...] = ("never", "on_failure", "always")
+AFTERWARDS: tuple[Literal["halt", "stop", "go_on"], ...] = ("halt", "stop", "go_on")
+MIN_MEMORY_BYTES = 32 << 20
+"""An interpreter with the engine in it does not live on less."""
+MIN_FILES = 64
+MAX_CPUS = 1024
+RESERVED_PROCESSES = {
+    "hubs": "the process of the hubs",
+    "supervisor": "the process that watches over the others",
+    "operator": "whoever looks into a run",
+}
 VARIANT_KEYS = ("about", "set")
 WILD = "*?["
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 """Names of processes and variants become names of folders and files, so that a path can hide in none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a process may use, and how long it may be silent."""
+
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    files: int | None = None
+    start_timeout_s: float | None = None
+    liveness_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +66,9 @@ class Placement:
     patterns: tuple[tuple[str, Place], ...]
     origin: Origin
     restart: Restart
-    memory_bytes: int | None
-    cpus: float | None
+    limits: Limits
+    listen: TcpAddress | None
+    machine: str | None
 
     def place(self, nodes: Iterable[str], budget: Budget) -> ProcessDecl:
         """Return the process with the nodes that its patterns match, in the order of the graph."""
@@ -46,7 +78,14 @@ class Placement:
         budget.spend(len(wild) * (1 + len(ids) // 2), self.origin.place)
         chosen = [node for node in ids if node in exact or any(fnmatchcase(node, pattern) for pattern in wild)]
         return ProcessDecl(
-            self.name, tuple(chosen), self.origin, self.restart, self.memory_bytes, self.cpus, self.patterns
+            name=self.name,
+            nodes=tuple(chosen),
+            origin=self.origin,
+            restart=self.restart,
+            patterns=self.patterns,
+            listen=self.listen,
+            machine=self.machine,
+            **asdict(self.limits),
         )
 
 
@@ -79,11 +118,42 @@ def _hub(name: str, tree: Tree, at: Origin, fields: Fields) -> HubDecl | None:
         for item in fields.items(hub.entries.get("publish"), f"'publish' of {what}", "write publish: [6000]")
     ]
     subscribe = fields.whole(hub.entries.get("subscribe"), f"'subscribe' of {what}", 1, 65535)
+    publish = hub.entries.get("publish")
+    if isinstance(publish, Listing) and not publish.items:
+        fix = "write publish: [6000]"
+        fields.report.add("bad-value", f"'publish' of {what} has no port", publish.place, fix, used=publish.used)
     codec = fields.choice(hub.entries.get("codec"), f"'codec' of {what}", ("msgpack", "json"))
+    listen = fields.host(hub.entries.get("listen"), f"'listen' of {what}")
+    machine = _machine(hub.entries.get("machine"), what, fields)
     if subscribe is None:
         return None
     numbers = tuple(port for port in ports if port is not None)
-    return HubDecl(name, numbers, subscribe, "json" if codec == "json" else "msgpack", at)
+    return HubDecl(
+        name=name,
+        publish=numbers,
+        subscribe=subscribe,
+        codec="json" if codec == "json" else "msgpack",
+        origin=at,
+        listen=listen,
+        machine=machine,
+        outside=_topics(hub.entries.get("outside"), what, fields),
+    )
+
+
+def _topics(tree: Tree | None, what: str, fields: Fields) -> tuple[str, ...]:
+    topics: list[str] = []
+    for item in fields.items(tree, f"'outside' of {what}", "write outside: [TOPIC]"):
+        text = fields.text(item, f"a topic of {what}")
+        if text is None:
+            continue
+        if not TOPIC.fullmatch(text):
+            message = f"{shown(text)} cannot be a topic of {what}"
+            fields.report.add("bad-value", message, item.place, TOPIC_FORM, used=item.used)
+        elif text in topics:
+            message = f"'outside' of {what} lists topic {shown(text)} twice"
+            fields.report.add("bad-value", message, item.place, "leave one of them out", used=item.used)
+        topics.append(text)
+    return tuple(topics)
 
 
 def feedback_lines(file: Map, scope: Scope, prefix: str, fields: Fields) -> list[tuple[Writer, Writer]]:
@@ -121,6 +191,10 @@ def placements(file: Map, scope: Scope, prefix: str, found: dict[str, Placement]
         name = joined(prefix, key)
         if tree and not _is_plain(key, "a process", tree, fields):
             continue
+        if name in RESERVED_PROCESSES:
+            message = f"{name!r} cannot be the name of a process: it means {RESERVED_PROCESSES[name]}"
+            fields.report.add("bad-name", message, at.place, "choose another name", used=at.used)
+            continue
         placement = _placement(name, scope.resolve(value), at, prefix, fields)
         if placement is None:
             continue
@@ -144,6 +218,9 @@ def _placement(name: str, tree: Tree, at: Origin, prefix: str, fields: Fields) -
             fields.report.add("missing-key", f"{what} has no 'nodes'", at.place, "add nodes: [ID]", used=at.used)
         listed = entries.get("nodes", Broken(tree.place))
     patterns = []
+    if isinstance(listed, Listing) and not listed.items:
+        fix = "name a node, or leave the process out"
+        fields.report.add("bad-value", f"{what} hosts no node", listed.place, fix, used=listed.used)
     for item in fields.items(listed, f"'nodes' of {what}", "write nodes: [ID]"):
         text = fields.text(item, f"a node of {what}")
         if text is not None:
@@ -153,9 +230,26 @@ def _placement(name: str, tree: Tree, at: Origin, prefix: str, fields: Fields) -
         patterns=tuple(patterns),
         origin=at,
         restart=_restart(entries.get("restart"), what, fields),
-        memory_bytes=fields.bytes(entries.get("memory"), f"'memory' of {what}"),
-        cpus=fields.number(entries.get("cpus"), f"'cpus' of {what}"),
+        limits=Limits(
+            memory_bytes=fields.bytes(entries.get("memory"), f"'memory' of {what}", MIN_MEMORY_BYTES),
+            cpus=fields.number(entries.get("cpus"), f"'cpus' of {what}", MAX_CPUS),
+            files=fields.whole(entries.get("files"), f"'files' of {what}", MIN_FILES),
+            start_timeout_s=fields.seconds(entries.get("start_timeout"), f"'start_timeout' of {what}"),
+            liveness_s=fields.seconds(entries.get("liveness"), f"'liveness' of {what}"),
+        ),
+        listen=fields.tcp_address(entries.get("listen"), f"'listen' of {what}"),
+        machine=_machine(entries.get("machine"), what, fields),
     )
+
+
+def _machine(tree: Tree | None, what: str, fields: Fields) -> str | None:
+    """Return the name of a machine; it stands on the command line, and in no path."""
+    text = fields.text(tree, f"'machine' of {what}")
+    if tree is None or text is None or PLAIN_NAME.fullmatch(text):
+        return text
+    fix = "use at most 64 letters, digits and _, beginning with a letter"
+    fields.report.add("bad-name", f"{shown(text)} cannot be the name of a machine", tree.place, fix, used=tree.used)
+    return None
 
 
 def _restart(tree: Tree | None, what: str, fields: Fields) -> Restart:
@@ -168,10 +262,12 @@ def _restart(tree: Tree | None, what: str, fields: Fields) -> Restart:
     chosen = fields.choice(entries.get("policy"), f"'policy' of {what}", RESTART_POLICIES)
     limit = fields.whole(entries.get("max"), f"'max' of {what}")
     window_s = fields.seconds(entries.get("window"), f"'window' of {what}")
+    then = fields.choice(entries.get("then"), f"'then' of {what}", AFTERWARDS)
     return Restart(
         next((policy for policy in RESTART_POLICIES if policy == chosen), default.policy),
         default.max if limit is None else limit,
         default.window_s if window_s is None else window_s,
+        next((word for word in AFTERWARDS if word == then), default.then),
     )
 
 

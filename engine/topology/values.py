@@ -35,6 +35,7 @@ def setting(tree: Tree) -> Setting:
         secret=secret,
         places={path: one.place for path, one in inside},
         unit=tree.unit if isinstance(tree, Scalar) else "",
+        units={path: one.unit for path, one in inside if isinstance(one, Scalar) and one.unit},
     )
 
 

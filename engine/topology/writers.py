@@ -13,6 +13,8 @@ from engine.topology.values import origin
 
 ID_PART = re.compile(r"[a-z][a-z0-9_]*")
 ID = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+TOPIC = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_.-]+)*")
+TOPIC_FORM = "write at most 64 letters, digits and _ . - in parts that are joined by /"
 WRITER_KEYS = ("from", "policy", "by", "n", "ttl", "on_stale")
 
 _PORT = re.compile(r"([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)\.([A-Za-z_][A-Za-z0-9_]*)")

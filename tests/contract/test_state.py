@@ -18,8 +18,8 @@ from engine.run.backtest import backtest
 from engine.run.build import build
 from engine.run.host import Host
 from engine.run.journal import Journal
-from engine.run.recording import Row, read_recording
 from engine.run.replay import ReplayHost, feed
+from engine.run.segment import Row, read_recording
 from engine.testing import run_node
 from engine.topology.load import load_topology
 from engine.topology.plan import Plan, make_plan
@@ -153,7 +153,7 @@ def test_a_graph_goes_on_with_its_timers_and_watches(name: str, tmp_path: Path) 
     before.feed(rows[:cut])
     with closing(Journal(tmp_path / "state.sqlite")) as journal:
         journal.save(before.host, {"pool": cut})
-        assert journal.restore(after.host) == {"pool": cut}
+        assert journal.restore(after.host) == ({"pool": cut}, b"")
     after.feed(rows[cut:])
     assert after.sent == whole.sent[len(before.sent) :]
 

@@ -341,6 +341,8 @@ def _processes(topology: Topology, order: list[str], home: dict[str, str]) -> tu
             about += f", {one.memory_bytes / 2**20:g} MiB"
         if one.cpus is not None:
             about += f", {one.cpus:g} CPUs"
+        if one.machine is not None:
+            about += f", on {one.machine}"
         if nodes:
             views.append(ProcessView(clean(one.name), about, nodes))
     loose = tuple(node_id for node_id in order if node_id not in home)
