@@ -64,12 +64,18 @@ class RangeTarget(Message):
         0.0
     )
     volatility: Annotated[float, Meta(description="Annualised log volatility that the model used.")] = 0.0
+    carry: Annotated[
+        float | None,
+        Meta(description="Fees less LVR expected in a year, as a part of the capital; null when not estimated."),
+    ] = None
+    stay_out: Annotated[str, Meta(description="Why to hold no range at all now; empty when one is advised.")] = ""
 
 
 class LpCommand(Message):
     """An instruction to the LP executor: move all liquidity to a range, or take it out."""
 
     delivery = "reliable"
+    identity = ("command_id",)
 
     command_id: Annotated[str, Meta(description="Unique id; the executor acts once per id.")]
     pool: str
@@ -174,6 +180,14 @@ class Value(Message):
     name: Annotated[str, Meta(description="What the number is, where a reader takes several.")] = ""
 
 
+class VenueFills(Message):
+    """Executions in one instrument, summed up since the run began."""
+
+    instrument: Instrument
+    bought: Annotated[Decimal, Meta(description="Base bought, positive.")]
+    sold: Annotated[Decimal, Meta(description="Base sold, positive.")]
+
+
 class NetExposure(Message):
     """Net base exposure over LP, wallets and all venues."""
 
@@ -186,6 +200,10 @@ class NetExposure(Message):
     lp_base: SignedBase
     venue_base: SignedBase
     unknown: Annotated[tuple[str, ...], Meta(description="Declared sources that are not known or stale.")] = ()
+    filled: Annotated[
+        tuple[VenueFills, ...],
+        Meta(description="Fills that venue_base contains; who knows of others has not to act on this net yet."),
+    ] = ()
 
 
 # --- markets ------------------------------------------------------------------------------------------------------
@@ -292,10 +310,31 @@ class OrderRequest(Message):
     reference_price: Annotated[float, Meta(description="Mid that the decision saw.")] = 0.0
 
 
+class OutsideOrder(Message):
+    """What a program outside asks for on a hub: to place or to cancel one order. Nothing in it is taken on trust."""
+
+    identity = ("client", "request_id")
+
+    client: Annotated[str, Meta(description="Who asks: 1 to 12 letters, digits or _.")]
+    request_id: Annotated[
+        str, Meta(description="1 to 16 letters, digits or _, unique for this client; a cancel names the order's.")
+    ]
+    action: Literal["place", "cancel"]
+    instrument: Instrument
+    event_time_ns: Annotated[int, Meta(description="When it is asked, by the clock of the run, ns since 1970-01-01.")]
+    side: Annotated[Literal["buy", "sell", ""], Meta(description="Empty for a cancel only.")] = ""
+    price: Annotated[Decimal, Meta(description="Limit, quote per base.")] = Decimal(0)
+    size: Annotated[Decimal, Meta(description="Base units, positive.")] = Decimal(0)
+    time_in_force: Literal["gtc", "ioc"] = "gtc"
+    post_only: bool = True
+    reason: str = ""
+
+
 class GateVerdict(Message):
     """What a risk gate decided about one request, and why."""
 
     delivery = "reliable"
+    identity = ("verdict_id",)
 
     verdict_id: str
     request_id: Annotated[str, Meta(description="The client order id or command id that was judged.")]
@@ -326,6 +365,7 @@ class Fill(Message):
     """One execution of our order."""
 
     delivery = "reliable"
+    identity = ("instrument", "trade_id")
 
     trade_id: Annotated[str, Meta(description="The venue's id; a fill is booked once per (instrument, trade_id).")]
     client_order_id: str

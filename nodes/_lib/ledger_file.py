@@ -87,13 +87,13 @@ class LedgerFile:
     def adder(self, name: str) -> Callable[[Any], None]:
         """Return the function that adds a message to a table."""
         table = TABLES[name]
-        make_row, append = table.make_row, self._rows[name].append
+        make_row, is_whole, append = table.make_row, table.is_whole, self._rows[name].append
         is_new = self._guard(table, KEYS[name]) if name in KEYS else None
 
         def add(message: Any) -> None:
             seq = self.seq + 1
             row = make_row(seq, message)
-            if any(value != value for value in row):  # noqa: PLR0124  (true of NaN alone)
+            if not is_whole(row):
                 # SQLite has no NaN: it would refuse the whole group, with all the fills in it.
                 self._leave_out(name, message)
                 return

@@ -136,11 +136,16 @@ KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table: its columns after `seq`, and the function (seq, message) -> row that fills it."""
+    """One table: its columns after `seq`, and what fills it.
+
+    `make_row` is the function (seq, message) -> row, `is_whole` the test of a row that every number in it is one (not
+    NaN).
+    """
 
     name: str
     columns: tuple[str, ...]
     make_row: Callable[[int, Any], tuple[Any, ...]]
+    is_whole: Callable[[tuple[Any, ...]], bool]
 
     @property
     def insert(self) -> str:
@@ -175,6 +180,14 @@ def _row_maker(message: type[Message], columns: dict[str, str]) -> Callable[[int
     return make
 
 
+def _number_test(columns: dict[str, str]) -> Callable[[tuple[Any, ...]], bool]:
+    # Compiled for the same reason; only a REAL can be NaN, which alone is not equal to itself.
+    places = [place for place, kind in enumerate(columns.values(), 1) if kind == "REAL"]
+    test = " and ".join(f"row[{place}] == row[{place}]" for place in places)
+    is_whole: Callable[[tuple[Any, ...]], bool] = eval(f"lambda row: {test or True}")
+    return is_whole
+
+
 def _value(value: str, kind: str, declared: Any) -> str:
     known = _plain(declared)
     if kind == "REAL":
@@ -197,9 +210,9 @@ def _plain(declared: Any) -> Any:
 
 def _table(name: str, message: type[Message]) -> Table:
     columns = _columns(name)
-    return Table(name, tuple(columns), _row_maker(message, columns))
+    return Table(name, tuple(columns), _row_maker(message, columns), _number_test(columns))
 
 
-META = Table("meta", ("key", "value"), lambda seq, fact: (seq, *fact))
+META = Table("meta", ("key", "value"), lambda seq, fact: (seq, *fact), lambda row: True)
 TABLES = {"meta": META} | {name: _table(name, message) for name, message in _MESSAGES.items()}
 """Every table but `commits`, in the order in which its rows enter the hash chain."""

@@ -8,6 +8,7 @@ of SEC 15c3-5(c), RTS 6 Article 15 and the FIA's best practices (2024).
 from __future__ import annotations
 
 import math
+import sys
 from decimal import Decimal
 
 import msgspec
@@ -15,6 +16,8 @@ import msgspec
 from nodes.messages import Book, NetExposure, OrderRequest
 
 Breach = tuple[str, str]
+LARGEST = sys.float_info.max
+"""Stands for no limit where a number has to go through JSON, which has no infinity."""
 
 
 def known_instrument(order: OrderRequest, instrument: str) -> Breach | None:
@@ -117,6 +120,59 @@ def open_orders(count: int, max_count: int) -> Breach | None:
     return None
 
 
+class Reference(msgspec.Struct):
+    """A mid that is followed only as fast as it is believed: a collar around a wrong mid protects nobody.
+
+    Within `window_ns` it may move by `max_jump` (a fraction) from where it stood when the window began. One beyond that
+    is doubted until it, and all that came after it, have stayed within `max_jump` of it for `confirm_ns`.
+    """
+
+    max_jump: float = 0.0
+    """0 turns the rule off."""
+    window_ns: int = 0
+    confirm_ns: int = 0
+    believed: float = 0.0
+    """The mid when the window began; 0 before the first."""
+    low: float = 0.0
+    high: float = LARGEST
+    until_ns: int = -(1 << 62)
+    """End of the window."""
+    doubted: float = 0.0
+    """The first mid that is not believed; 0 when all are."""
+    since_ns: int = 0
+
+    def see(self, mid: float, now_ns: int) -> None:
+        """Note the mid of a book; what is no price is left to other rules."""
+        if self.low <= mid <= self.high:
+            self.doubted = 0.0
+            if now_ns >= self.until_ns and mid:
+                self._believe(mid, now_ns)
+        elif 0.0 < mid < math.inf:
+            if not self.doubted or abs(mid / self.doubted - 1.0) > self.max_jump:
+                self.doubted, self.since_ns = mid, now_ns
+            elif now_ns - self.since_ns >= self.confirm_ns:
+                self.doubted = 0.0
+                self._believe(mid, now_ns)
+
+    def _believe(self, mid: float, now_ns: int) -> None:
+        self.believed, self.until_ns = mid, now_ns + self.window_ns
+        if self.max_jump:
+            self.low, self.high = mid * (1.0 - self.max_jump), mid * (1.0 + self.max_jump)
+        else:
+            self.low, self.high = 0.0, LARGEST
+
+    def check(self, now_ns: int) -> Breach | None:
+        """Demand a mid that is believed."""
+        if not self.doubted or not self.max_jump:
+            return None
+        move_bps = (self.doubted / self.believed - 1.0) * 1e4
+        return "price_jump", (
+            f"mid jumped from {self.believed:g} to {self.doubted:g} ({move_bps:+.0f} bps, at most "
+            f"{self.max_jump * 1e4:g} within {self.window_ns / 1e9:g} s) and has stood for "
+            f"{(now_ns - self.since_ns) / 1e9:g} of {self.confirm_ns / 1e9:g} s"
+        )
+
+
 class MessageRate(msgspec.Struct):
     """A token bucket: `rate_per_s` tokens flow in, up to `burst`. Cancels always pass and leave a debt."""
 
@@ -146,44 +202,54 @@ class MessageRate(msgspec.Struct):
 
 
 class Execution(msgspec.Struct):
-    """Compare what was filled on one side within a window with how far LP exposure has moved in that time.
+    """Compare what was filled on one side within a window with what there was to hedge in that time.
 
-    A hedge follows what it hedges. Fills of one side beyond the way that LP exposure has travelled, plus `allowance`
-    base for what was open at the start, come from something that has gone wrong; a long rally alone does not get there.
+    A hedge follows what it hedges. To sell there is what net exposure was long when the window began, and the way that
+    LP exposure has travelled since; to buy, the mirror image. Fills beyond that and `allowance` base come from
+    something that has gone wrong. A long rally does not get there, nor does catching up after a silence: when net
+    exposure is known again a new window begins with it.
     """
 
     window_ns: int = 0
     allowance: float = 0.0
     lp_base: float = 0.0
     way: float = 0.0
-    ways: list[tuple[int, float]] = msgspec.field(default_factory=lambda: [(0, 0.0)])
+    marks: list[tuple[int, float, float]] = msgspec.field(default_factory=list)
+    """Time, way and net exposure at eighths of the window, from its begin; none while net exposure is unknown."""
     fills: dict[str, list[tuple[int, float]]] = msgspec.field(default_factory=lambda: {"buy": [], "sell": []})
 
-    def move(self, lp_base: float, now_ns: int) -> None:
-        """Note LP exposure."""
+    def move(self, net_base: float | None, lp_base: float, now_ns: int) -> None:
+        """Note net and LP exposure; a net of None is unknown."""
+        marks = self.marks
+        if net_base is None or not math.isfinite(net_base):
+            marks.clear()
+            return
         moved = abs(lp_base - self.lp_base)
         if 0.0 < moved < math.inf:
             self.way += moved
             self.lp_base = lp_base
-        if now_ns - self.ways[-1][0] >= self.window_ns // 8:
-            self.ways.append((now_ns, self.way))
-            while now_ns - self.ways[1][0] > self.window_ns:
-                del self.ways[0]
+        if not marks or now_ns - marks[-1][0] >= self.window_ns // 8:
+            marks.append((now_ns, self.way, net_base))
+            while len(marks) > 1 and now_ns - marks[1][0] > self.window_ns:
+                del marks[0]
 
     def add(self, side: str, size: float, now_ns: int) -> None:
         """Note a fill."""
         self.fills[side].append((now_ns, size))
 
     def check(self, side: str, now_ns: int) -> Breach | None:
-        """Demand that fills of this side within the window are explained by LP exposure, or within the allowance."""
+        """Demand that fills of this side within the window are explained, or within the allowance."""
         fills = self.fills[side]
         while fills and now_ns - fills[0][0] > self.window_ns:
             del fills[0]
-        filled, way = sum(size for _, size in fills), self.way - self.ways[0][1]
-        if not filled <= way + self.allowance:
+        filled, way, to_hedge = sum(size for _, size in fills), 0.0, 0.0
+        if self.marks:
+            _, way_before, net = self.marks[0]
+            way, to_hedge = self.way - way_before, max(0.0, net if side == "sell" else -net)
+        if not filled <= way + to_hedge + self.allowance:
             return "execution", (
-                f"{side} fills of {filled:g} within {self.window_ns / 1e9:g} s, "
-                f"while LP exposure moved by {way:g} and {self.allowance:g} are allowed beside"
+                f"{side} fills of {filled:g} within {self.window_ns / 1e9:g} s, while {to_hedge:g} was to be hedged, "
+                f"LP exposure moved by {way:g} and {self.allowance:g} are allowed beside"
             )
         return None
 

@@ -13,7 +13,7 @@ Source: Milionis, Moallemi, Roughgarden and Zhang (2022), "Automated market maki
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, Inexact
+from decimal import Context, Decimal, Inexact, getcontext, setcontext
 from functools import lru_cache
 
 import msgspec
@@ -33,22 +33,51 @@ EXACT.traps[Inexact] = True
 """Decimal arithmetic that never rounds: it raises instead."""
 
 
+class Exactly:
+    """`with Exactly():` is `with localcontext(EXACT):` without making a copy of it each time, which costs more."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before = getcontext()
+        setcontext(EXACT)
+
+    def __exit__(self, *_: object) -> None:
+        setcontext(self._before)
+
+
 def fixed(price: float) -> int:
     """Return a price or rate as a whole number of 1e-10."""
     steps: int = round(price * PRICE_SCALE)
     return steps
 
 
-# Making a Decimal of an integer costs as much as five of its sums, and many amounts stand from one message to the next.
-@lru_cache(maxsize=256)
 def money_of(units: int, decimals: int) -> Decimal:
-    """Return units of 10^-`decimals` as a Decimal; to be called under `localcontext(EXACT)`."""
+    """Return units of 10^-`decimals` as a Decimal; to be called under `Exactly()`."""
     return Decimal(units) * UNITS[decimals]
 
 
+# Making a Decimal of an integer costs as much as five of its sums, and a price is asked for several times in a row.
+@lru_cache(maxsize=256)
 def price_of(steps: int) -> Decimal:
-    """Return a whole number of 1e-10 as a Decimal; to be called under `localcontext(EXACT)`."""
+    """Return a whole number of 1e-10 as a Decimal; to be called under `Exactly()`."""
     return money_of(steps, PRICE_DECIMALS)
+
+
+class LpParts(msgspec.Struct, frozen=True, gc=False):
+    """An LP's value now and its change since the start in parts, in the report currency."""
+
+    value: Decimal
+    start_value: Decimal
+    """Of what was held at the start, at the prices of then."""
+    holding: Decimal
+    """Of what was held at the start, at the prices of now."""
+    carry: Decimal
+    lp_fees: Decimal
+    lvr: Decimal
+    gas: Decimal
+    swap_slippage: Decimal
+    rate_effect: Decimal
 
 
 class LpBook(msgspec.Struct):
@@ -149,56 +178,30 @@ class LpBook(msgspec.Struct):
         self.rate_settled += self.quote * (rate - self.rate)
         self.rate = rate
 
-    # --- in the report currency; to be read under `localcontext(EXACT)` ---------------------------------------
+    def parts(self) -> LpParts:
+        """Return what all of it is worth, in the report currency; to be called under `Exactly()`."""
+        of_base, of_quote, unit = self.base_scale, self.quote_scale, UNITS[self.decimals]
+        in_base, in_quote, rate = self.mark * of_base, self.rate * of_quote, self.rate
 
-    @property
-    def carry(self) -> Decimal:
-        return self._money(self.carry_value, 0)
+        def money(units: int) -> Decimal:
+            return Decimal(units) * unit if units else ZERO
 
-    @property
-    def lp_fees(self) -> Decimal:
-        return self._money(self.fees_value, self.fees_settled + self.fees_in_quote * self.rate)
-
-    @property
-    def lvr(self) -> Decimal:
-        return self._money(self.lvr_value, self.lvr_settled + self.lvr_in_quote * self.rate)
-
-    @property
-    def gas(self) -> Decimal:
-        return self._money(self.gas_value, 0)
-
-    @property
-    def swap_slippage(self) -> Decimal:
-        return self._money(self.swap_value, self.swap_settled + self.swap_in_quote * self.rate)
-
-    @property
-    def rate_effect(self) -> Decimal:
-        return self._money(0, self.rate_settled)
-
-    @property
-    def value(self) -> Decimal:
-        """Value of all that is held now."""
-        return self._money(self.base * self.mark, self.quote * self.rate)
-
-    @property
-    def start_value(self) -> Decimal:
-        """Value of all that was held at the start, at the prices of then."""
-        return self._money(self.start_base * self.start_mark, self.start_quote * self.start_rate)
-
-    @property
-    def holding(self) -> Decimal:
-        """Value of what was held at the start, at the prices of now."""
-        return self._money(self.start_base * self.mark, self.start_quote * self.rate)
+        return LpParts(
+            money(self.base * in_base + self.quote * in_quote),
+            money(self.start_base * self.start_mark * of_base + self.start_quote * self.start_rate * of_quote),
+            money(self.start_base * in_base + self.start_quote * in_quote),
+            money(self.carry_value * of_base),
+            money(self.fees_value * of_base + (self.fees_settled + self.fees_in_quote * rate) * of_quote),
+            money(self.lvr_value * of_base + (self.lvr_settled + self.lvr_in_quote * rate) * of_quote),
+            money(self.gas_value * of_base),
+            money(self.swap_value * of_base + (self.swap_settled + self.swap_in_quote * rate) * of_quote),
+            money(self.rate_settled * of_quote),
+        )
 
     @property
     def base_amount(self) -> Decimal:
-        """Base that is held now."""
+        """Base that is held now; to be read under `Exactly()`."""
         return money_of(self.base, self.base_decimals)
-
-    def _money(self, of_base: int, of_quote: int) -> Decimal:
-        if not of_base and not of_quote:
-            return ZERO
-        return money_of(of_base * self.base_scale + of_quote * self.quote_scale, self.decimals)
 
 
 def open_lp(state: LpState, mark: int, rate: int) -> LpBook:
@@ -232,7 +235,7 @@ class VenueBook(msgspec.Struct):
 
     `cash` is what fills, fees and funding have brought since the start; its value with the position is the venue's
     part of equity. Prices here: `price` is the venue's mid in its quote, `rate` the report currency per quote, `mark`
-    the declared mark of the base in the report currency. Every method is to be called under `localcontext(EXACT)`.
+    the declared mark of the base in the report currency. Every method is to be called under `Exactly()`.
     """
 
     price: Decimal
@@ -297,7 +300,7 @@ class VenueBook(msgspec.Struct):
 
 
 class Collateral(msgspec.Struct):
-    """Money that lies at the venue from the start, in its own currency. To be read under `localcontext(EXACT)`."""
+    """Money that lies at the venue from the start, in its own currency. To be read under `Exactly()`."""
 
     amount: Decimal
     start_rate: Decimal

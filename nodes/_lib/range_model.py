@@ -7,7 +7,7 @@ from typing import Literal
 
 from engine import NS_PER_S, In, Node, Out, param
 from engine import state as kept
-from nodes._lib.range_width import carry_half_width
+from nodes._lib.range_width import carry, carry_half_width, fees_pay
 from nodes._lib.ranges import match_execution, widen, wider
 from nodes.messages import NetExposure, PoolState, RangeTarget, Volatility
 
@@ -26,6 +26,8 @@ class RangeModel(Node):
 
     While the exposure is unknown the range is symmetric (exposure 0): a skew from a number that nobody vouches for
     could only add to it. Nothing is sent before the volatility is warm.
+
+    With `estimate` the target also says what it is expected to earn, and to stay out while fees do not pay for LVR.
     """
 
     pool = In(PoolState, policy="block", doc="Price and flow of the pool.")
@@ -52,6 +54,12 @@ class RangeModel(Node):
         3_600.0, unit="s", exclusiveMinimum=0, doc="Memory of the pool's fee income; best that of the volatility."
     )
     min_volatility: float = param(0.05, unit="1/sqrt(year)", exclusiveMinimum=0, doc="Least volatility to believe.")
+    estimate: bool = param(
+        False, doc="Whether to estimate fees less LVR, and to advise to stay out while fees do not pay for it."
+    )
+    return_margin: float = param(
+        0.2, minimum=0, unit="1", doc="Part of LVR by which fees must exceed it before a range is advised again."
+    )
     refresh_bps: float = param(20.0, unit="bps", minimum=0, doc="Move of the price that asks for a new range.")
     refresh_exposure: float = param(0.25, unit="base", minimum=0, doc="Change of exposure that asks for one.")
     refresh_volatility: float = param(0.2, minimum=0, unit="1", doc="Relative change of volatility that does.")
@@ -63,6 +71,7 @@ class RangeModel(Node):
     last_vol: Volatility | None = kept(None, doc="The last volatility.")
     net: float = kept(0.0, doc="Net exposure, 0 while it is unknown, base.")
     used: tuple[float, float, float] = kept((0.0, 0.0, 0.0), doc="Price, exposure and volatility of the last range.")
+    out: bool = kept(False, doc="Whether the last advice was to stay out.")
     stands: tuple[float, float] = kept(NOWHERE, doc="Lowest and highest price at which the last range still stands.")
 
     def start(self) -> None:
@@ -114,6 +123,7 @@ class RangeModel(Node):
         self.used = (price, self.net, vol.annualised)
         band = self.refresh_bps / 10_000
         self.stands = (price * (1 - band), price * (1 + band))
+        earns, stay_out = self._judge(state, lower, upper, volatility) if self.estimate else (None, "")
         self.target(
             pool=state.pool,
             event_time_ns=state.event_time_ns,
@@ -123,7 +133,20 @@ class RangeModel(Node):
             reservation_price=price + (ask - bid) / 2,
             exposure_base=self.net,
             volatility=volatility,
+            carry=earns,
+            stay_out=stay_out,
         )
+
+    def _judge(self, state: PoolState, lower: float, upper: float, volatility: float) -> tuple[float, str]:
+        """Return what the range earns in a year as a part of its capital, and why to stay out (or an empty text)."""
+        fee_yield, variance = self._fee_yield(state), volatility * volatility / SECONDS_PER_YEAR
+        half_width = log(upper / lower) / 2
+        earns = carry(half_width, fee_yield, variance, 0.0) * SECONDS_PER_YEAR
+        self.out = not fees_pay(fee_yield, variance, self.return_margin if self.out else 0.0)
+        if not self.out:
+            return earns, ""
+        fees, lvr = (part / half_width * SECONDS_PER_YEAR for part in (fee_yield, variance / 4))
+        return earns, f"fees of {fees:.1%} a year do not pay for LVR of {lvr:.1%}"
 
     def _range(self, state: PoolState, bid: float, ask: float, volatility: float) -> tuple[float, float]:
         price = state.price

@@ -28,6 +28,21 @@ def carry_half_width(fee_yield: float, variance: float, move_cost: float) -> flo
     return 2 * move_cost * variance / edge if edge > 0 else inf
 
 
+def fees_pay(fee_yield: float, variance: float, margin: float = 0.0) -> bool:
+    """Return whether fees exceed LVR by a part `margin` of it: y > (1 + margin)·v²/4, whatever the width."""
+    require_non_negative(fee_yield=fee_yield, variance=variance, margin=margin)
+    return fee_yield > (1 + margin) * variance / 4
+
+
+def exit_time(below: float, above: float, variance: float) -> float:
+    """Return the mean time after which a driftless log price leaves a range, in the time of `variance`: a·b/v².
+
+    `below` and `above` are the log distances to its ends. Source: first exit of Brownian motion (optional stopping).
+    """
+    require_positive(variance=variance)
+    return max(0.0, below) * max(0.0, above) / variance
+
+
 def carry(half_width: float, fee_yield: float, variance: float, move_cost: float) -> float:
     """Return net(w): what a range of this half width earns per time, as a part of the capital in it."""
     require_positive(half_width=half_width)

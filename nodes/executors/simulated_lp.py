@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from engine import NS_PER_S, In, Node, Out, param
+from engine import NS_PER_S, In, Out, param
 from engine import state as kept
+from nodes._lib.kill_switch import Stoppable
 from nodes._lib.pool_position import (
     FEE_UNIT,
     Position,
@@ -21,7 +22,7 @@ from nodes.messages import GateVerdict, LpCommand, LpPosition, LpState, PoolStat
 REMEMBERED_COMMANDS = 1_000
 
 
-class SimulatedLp(Node):
+class SimulatedLp(Stoppable):
     """Hold positions on the recorded price path of a pool, and move them when told to.
 
     Our liquidity does not move the price. Of each swap's fee it is paid what its own liquidity earns on the way
@@ -31,8 +32,11 @@ class SimulatedLp(Node):
 
     A rebalance burns and collects everything and, at the price that holds `confirm_delay_s` after the command, mints
     base in [price, upper] and quote in [lower, price] with all of the wallet. Each command id is acted on once; a
-    command that comes while another is in flight is refused.
+    command that comes while another is in flight is refused. So is every command while the run's kill switch is thrown;
+    one that is in flight then is carried out, as a transaction that was sent cannot be called back.
     """
+
+    simulated = "positions on a recorded price path stand in for positions on chain; no transaction is sent"
 
     command = In(LpCommand, doc="What to do, once per id; passed by a risk gate.")
     pool = In(PoolState, policy="block", refuses=("conflate", "drop_oldest"), doc="The path: every swap of it.")
@@ -70,6 +74,7 @@ class SimulatedLp(Node):
     gas_base: int = kept(0, doc="Gas paid since the start.")
     swap_base: int = kept(0, doc="Base received from own swaps since the start.")
     swap_quote: int = kept(0, doc="Quote received from own swaps since the start.")
+    refused: int = kept(0, doc="Commands refused since the start.")
     minted: int = kept(0, doc="Positions minted since the start; the next one's id.")
     funded: bool = kept(False, doc="Whether the wallet of the start has been handed out.")
     pending: LpCommand | None = kept(None, doc="The command in flight.")
@@ -94,6 +99,9 @@ class SimulatedLp(Node):
         # Messages of positions that have not changed since: of two around a price, one is out of range.
         self._told: list[LpPosition | None] = [None] * len(self.positions)
         self._report_ns = round(self.report_s * NS_PER_S)
+
+    def resume(self) -> None:
+        self._send()
 
     def stop(self) -> None:
         if self.earned and self.seen is not None and self.seen.block_closed:
@@ -184,8 +192,9 @@ class SimulatedLp(Node):
     def on_command(self, command: LpCommand) -> None:
         reason = self._refusal(command)
         if reason:
+            self.refused += 1
             self.verdict(
-                verdict_id=f"{self.id}-{command.command_id}",
+                verdict_id=f"{self.id}-{self.refused}",
                 request_id=command.command_id,
                 event_time_ns=self.now_ns,
                 passed=False,
@@ -200,6 +209,8 @@ class SimulatedLp(Node):
 
     def _refusal(self, command: LpCommand) -> str:
         """Return why a command cannot be acted on, or an empty text."""
+        if self.killed:
+            return f"the kill switch is thrown: {self.killed}"
         if command.command_id in self.acted_on:
             return f"command {command.command_id} has been acted on before"
         if self.pending is not None:

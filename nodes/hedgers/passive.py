@@ -8,9 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from engine import NS_PER_S, In, Node, Out, Timer, param, state
+from engine import NS_PER_S, In, Out, Timer, param, state
 from nodes._lib.exposure_gamma import ExposureGamma
 from nodes._lib.hedging import hedge_band
+from nodes._lib.kill_switch import Stoppable
 from nodes._lib.unseen_fills import UnseenFills
 from nodes.messages import Book, GateVerdict, NetExposure, OrderRequest, OrderUpdate
 
@@ -59,7 +60,7 @@ class LiveOrder(msgspec.Struct):
     canceling: bool = False
 
 
-class PassiveHedger(Node):
+class PassiveHedger(Stoppable):
     """Work one order against net exposure that has left its band: sell when long, buy when short.
 
     The order's size is what is needed to come back (`target`), rounded down to lots and never above |net| or
@@ -68,8 +69,9 @@ class PassiveHedger(Node):
     has changed so that it would do too much, or after `max_age_s` if another order would be placed by then. There is
     never more than one order: one that is not acknowledged counts as live, and is asked after by cancelling it.
 
-    Fail closed: while exposure is undefined, the book is stale, crossed or empty, or an input is silent, the order is
-    cancelled and none is placed. After a fill the next order waits until the exposure contains it.
+    Fail closed: while exposure is undefined, the book is stale, crossed or empty, an input is silent, or the run's kill
+    switch is thrown, the order is cancelled and none is placed. After a fill the next order waits until the exposure
+    contains it.
     """
 
     exposure = In(NetExposure, critical=True, doc="Net base exposure, long positive.")
@@ -120,7 +122,7 @@ class PassiveHedger(Node):
     )
     book_max_age_s: float = param(10.0, unit="s", exclusiveMinimum=0, doc="Age at which the book is stale.")
     ack_timeout_s: float = param(5.0, unit="s", exclusiveMinimum=0, doc="An unanswered request is asked after.")
-    settle_s: float = param(5.0, unit="s", minimum=0, doc="How long a reported fill may be missing from net exposure.")
+    settle_s: float = param(5.0, unit="s", minimum=0, doc="After this time a fill that no order explains is others'.")
 
     live: LiveOrder | None = state(None, doc="The order that the venue has or may have.")
     orders_sent: int = state(0, doc="Orders so far, for their ids.")
@@ -168,13 +170,20 @@ class PassiveHedger(Node):
         if self.live is not None and not self.live.canceling:
             self._cancel()
 
+    def halt(self, reason: str) -> None:
+        super().halt(reason)
+        self._act()
+
+    def rearm(self) -> None:
+        super().rearm()
+        self._act()
+
     # --- what is heard ----------------------------------------------------------------------------------------
 
     def on_exposure(self, exposure: NetExposure) -> None:
         self.last_exposure = exposure
-        unseen = self.unseen
-        if (unseen.venue_base != exposure.venue_base or unseen) and exposure.net_base is not None:
-            unseen.see(exposure.venue_base, self.clock.now_ns)
+        if exposure.filled:
+            self.unseen.see(exposure, self.instrument, self.clock.now_ns)
         if self.gamma is not None:
             self._measure(exposure, self.gamma)
         net = exposure.net_base
@@ -206,8 +215,7 @@ class PassiveHedger(Node):
         if new > 0:
             live.filled = update.filled_size
             live.filled_lots = int(live.filled / self.lot_size)
-            venue_base = self.last_exposure.venue_base if self.last_exposure is not None else 0.0
-            self.unseen.report(live.side, float(new), venue_base, self.now_ns)
+            self.unseen.report(live.side, new, self.now_ns)
         if update.status not in FINAL:
             live.acknowledged = True
             self.refusals = 0
@@ -281,7 +289,7 @@ class PassiveHedger(Node):
         exposure, book = self.last_exposure, self.last_book
         if not self.working or self.silent or exposure is None or exposure.net_base is None or book is None:
             return "", 0, False
-        if not self._is_sound(book):
+        if self.killed or not self._is_sound(book):
             return "", 0, False
         size = abs(exposure.net_base)
         need = size - self.half_width if self.target == "edge" else size

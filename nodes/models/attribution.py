@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from functools import lru_cache
 
 import msgspec
 
-from engine import NS_PER_S, In, Node, Out, PipelineError, param, state
-from nodes._lib.pnl import EXACT, PRICE_SCALE, ZERO, Collateral, LpBook, VenueBook, fixed, open_lp, price_of
+from engine import NS_PER_S, In, Node, Out, PipelineError, metric, param, state
+from nodes._lib.pnl import PRICE_SCALE, ZERO, Collateral, Exactly, LpBook, VenueBook, fixed, open_lp, price_of
 from nodes._lib.trade_ids import trade_key
 from nodes.messages import Book, Conversion, Fill, LpState, Mark, PnlState, VenuePosition
 
@@ -47,7 +47,7 @@ class Intake(msgspec.Struct):
         return True
 
     def add_position(self, position: VenuePosition, valued: Decimal) -> None:
-        """Take in a position message; `valued` is the position that our books already hold. Under EXACT."""
+        """Take in a position message; `valued` is the position that our books already hold. Under `Exactly()`."""
         if self.funding_seen is None:
             self.contained = position.last_trade_id
             self.opening = position.size - valued - sum(signed_size(fill) for fill in self.fills)
@@ -107,6 +107,8 @@ class Attribution(Node):
     mark_price: float = state(0.0, doc="The mark that holds; 0 before the first.")
     mids: dict[str, float] = state(factory=dict, doc="Last venue mid by instrument.")
     rates: dict[str, Rate] = state(factory=dict, doc="Last rate by currency.")
+
+    total: float | None = metric(unit="currency", doc="Profit and loss since the start: the change of equity.")
 
     def start(self) -> None:
         self.rates[self.currency] = Rate(PRICE_SCALE, NEVER_NS)
@@ -185,7 +187,7 @@ class Attribution(Node):
             return
         self.held, self.block = None, lp.block
         self.lp_book = open_lp(lp, fixed(self.mark_price), rate)
-        with localcontext(EXACT):
+        with Exactly():
             self.deposit = Collateral(self.collateral, price_of(deposit_rate), price_of(deposit_rate))
             self._message(self.lp_book, self.deposit, self.held_ns)
         for instrument in self.intakes:
@@ -201,7 +203,7 @@ class Attribution(Node):
 
     def on_position(self, position: VenuePosition) -> None:
         venue = self.venues.get(position.instrument)
-        with localcontext(EXACT):
+        with Exactly():
             self._intake(position.instrument).add_position(position, venue.size if venue else ZERO)
         self._settle(position.instrument)
 
@@ -216,7 +218,7 @@ class Attribution(Node):
         intake = self.intakes[instrument]
         if not (intake.fills or intake.opening or intake.funding):
             return True
-        with localcontext(EXACT):
+        with Exactly():
             venue = self._revalued(instrument, price_of(fixed(self.mark_price)))
             if venue is None:
                 return False
@@ -277,7 +279,7 @@ class Attribution(Node):
         for instrument in self.intakes:
             if not self._settle(instrument):
                 return
-        with localcontext(EXACT):
+        with Exactly():
             steps = fixed(self.mark_price)
             mark = price_of(steps)
             for instrument in self.venues:
@@ -288,12 +290,10 @@ class Attribution(Node):
             self._message(book, deposit, at_ns)
 
     def _message(self, book: LpBook, deposit: Collateral, at_ns: int) -> None:
-        unhedged, collateral, lp_start = book.value, deposit.value, book.start_value
-        start_equity, equity = lp_start + deposit.start_value, unhedged + collateral
-        carry, lp_fees, lvr, gas, swap_slippage = book.carry, book.lp_fees, book.lvr, book.gas, book.swap_slippage
-        rate_effect = book.rate_effect
+        lp, collateral = book.parts(), deposit.value
+        start_equity, equity = lp.start_value + deposit.start_value, lp.value + collateral
         hedge_price = funding = venue_fees = venue_base = ZERO
-        basis = rate_effect + deposit.rate_effect
+        basis = lp.rate_effect + deposit.rate_effect
         for venue in self.venues.values():
             equity += venue.value
             hedge_price += venue.hedge_price
@@ -301,32 +301,31 @@ class Attribution(Node):
             venue_fees += venue.venue_fees
             basis += venue.basis
             venue_base += venue.size
-        parts = carry + lp_fees + lvr + hedge_price + funding + venue_fees + gas + swap_slippage + basis
+        parts = lp.carry + lp.lp_fees + lp.lvr + hedge_price + funding + venue_fees + lp.gas + lp.swap_slippage + basis
         residual = equity - start_equity - parts
         assert not residual, f"attribution is not closed: {residual} {self.currency} is left over"
-        self.pnl.whole(
-            PnlState(
-                event_time_ns=at_ns,
-                block=self.block,
-                currency=self.currency,
-                mark=price_of(book.mark),
-                equity=equity,
-                start_equity=start_equity,
-                carry=carry,
-                lp_fees=lp_fees,
-                lvr=lvr,
-                hedge_price=hedge_price,
-                funding=funding,
-                venue_fees=venue_fees,
-                gas=gas,
-                swap_slippage=swap_slippage,
-                basis=basis,
-                lp_base=book.base_amount,
-                venue_base=venue_base,
-                holding=book.holding + collateral,
-                unhedged=unhedged,
-                rebalancing=lp_start + carry + rate_effect,
-            )
+        self.total = float(equity - start_equity)
+        self.pnl(
+            event_time_ns=at_ns,
+            block=self.block,
+            currency=self.currency,
+            mark=price_of(book.mark),
+            equity=equity,
+            start_equity=start_equity,
+            carry=lp.carry,
+            lp_fees=lp.lp_fees,
+            lvr=lp.lvr,
+            hedge_price=hedge_price,
+            funding=funding,
+            venue_fees=venue_fees,
+            gas=lp.gas,
+            swap_slippage=lp.swap_slippage,
+            basis=basis,
+            lp_base=book.base_amount,
+            venue_base=venue_base,
+            holding=lp.holding + collateral,
+            unhedged=lp.value,
+            rebalancing=lp.start_value + lp.carry + lp.rate_effect,
         )
 
     def _missing(self, lp: LpState) -> str:

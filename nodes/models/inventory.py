@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from math import sqrt
 
-from engine import NS_PER_S, In, Node, Out, param, state
+from engine import NS_PER_S, In, Node, Out, metric, param, state
 from nodes.messages import Conversion, InventoryDelta, LpState, Volatility
 
 
@@ -39,14 +39,17 @@ class Inventory(Node):
     )
     level_ns: int = state(0, doc="When it was sent.")
 
+    value_usd: float | None = metric(unit="USD", doc="Value of all base and quote.")
+    ratio: float | None = metric(unit="1", doc="Share of that value which is in base.")
+
     def start(self) -> None:
         self.epoch = self.epoch or self.now_ns
         self._refresh_ns = round(self.refresh_s * NS_PER_S)
         self._units: tuple[int, int, int, float, float] | None = None
 
     def resume(self) -> None:
-        # What was sent after the last checkpoint is not known: readers must see a new writer.
-        self.epoch, self.sequence = self.now_ns, 0
+        # What was sent after the last checkpoint is not known: readers must see a new writer, and soon.
+        self.epoch, self.sequence, self.level = self.now_ns, 0, None
 
     def on_vol(self, vol: Volatility) -> None:
         self.volatility = vol.annualised if vol.warm else 0.0
@@ -84,6 +87,7 @@ class Inventory(Node):
         ratio = target_ratio = 0.0
         if value > 0:
             ratio, target_ratio = base_value / value, wanted * price / value
+        self.value_usd, self.ratio = value * usd, ratio
         # By position: this is sent at nearly each block, and naming 27 fields would double its cost.
         self.delta.whole(
             InventoryDelta(

@@ -7,9 +7,11 @@ from decimal import Decimal
 
 import msgspec
 
-from engine import NS_PER_S, In, Node, Out, param, state
+from engine import NS_PER_S, In, Node, Out, metric, param, state
 from nodes._lib.trade_ids import trade_key
-from nodes.messages import Fill, InventoryDelta, NetExposure, VenuePosition
+from nodes.messages import Fill, InventoryDelta, NetExposure, VenueFills, VenuePosition
+
+REMEMBERED_FILLS = 256
 
 
 class VenueBase(msgspec.Struct):
@@ -20,6 +22,12 @@ class VenueBase(msgspec.Struct):
     level_ns: int = -1
     later: dict[str, Decimal] = {}
     """Signed size of the fills after the level, by trade id."""
+    bought: Decimal = Decimal(0)
+    """All fills that were told, each once."""
+    sold: Decimal = Decimal(0)
+    counted: dict[str, None] = {}
+    """Ids of the last of them, in order, and the id up to which no other is counted."""
+    counted_to: str = ""
 
     def set_level(self, size: Decimal, last_trade_id: str, event_time_ns: int) -> None:
         """Take over a level unless a newer one is known, and forget the fills that it contains."""
@@ -31,8 +39,20 @@ class VenueBase(msgspec.Struct):
 
     def add_fill(self, trade_id: str, signed: Decimal) -> None:
         """Count a fill unless the level contains it; the same fill again changes nothing."""
-        if trade_key(trade_id) > trade_key(self.last_trade_id):
+        key = trade_key(trade_id)
+        if key > trade_key(self.last_trade_id):
             self.later[trade_id] = signed
+        if trade_id in self.counted or key <= trade_key(self.counted_to):
+            return
+        self.counted[trade_id] = None
+        if len(self.counted) > REMEMBERED_FILLS:
+            oldest = next(iter(self.counted))
+            del self.counted[oldest]
+            self.counted_to = max(oldest, self.counted_to, key=trade_key)
+        if signed > 0:
+            self.bought += signed
+        else:
+            self.sold -= signed
 
     def total(self) -> Decimal:
         """Return level plus later fills, base, long positive."""
@@ -70,6 +90,8 @@ class NetExposureModel(Node):
     missing: set[str] = state(factory=set, doc="What has not been seen since the start, a restart, or a silence.")
     sent_ns: int = state(NEVER_NS, doc="Time of the last message.")
 
+    net: float | None = metric(unit="base", doc="Net exposure, long positive; none while it is undefined.")
+
     def start(self) -> None:
         for instrument in self.instruments:
             self._check_base(instrument)
@@ -78,6 +100,7 @@ class NetExposureModel(Node):
             self.missing = self._all()
         self.lp_base = sum((self.levels[key][2] for key in sorted(self.levels)), 0.0)
         self.venue_base = float(sum((venue.total() for venue in self.venues.values()), Decimal(0)))
+        self.filled = self._filled()
         self.repeat_ns = round(self.repeat_s * NS_PER_S)
 
     def resume(self) -> None:
@@ -112,7 +135,15 @@ class NetExposureModel(Node):
     def on_fill(self, fill: Fill) -> None:
         venue = self._venue(fill.instrument)
         venue.add_fill(fill.trade_id, fill.size if fill.side == "buy" else -fill.size)
-        self._sum_venues(False)
+        before, self.filled = self.filled, self._filled()
+        self._sum_venues(self.filled != before)
+
+    def _filled(self) -> tuple[VenueFills, ...]:
+        return tuple(
+            VenueFills(instrument, venue.bought, venue.sold)
+            for instrument, venue in self.venues.items()
+            if venue.bought or venue.sold
+        )
 
     def input_stale(self, name: str, action: str) -> None:
         if name == "lp":
@@ -161,6 +192,7 @@ class NetExposureModel(Node):
         if unknown or not -math.inf < self.lp_base < math.inf:
             net = None
             unknown = unknown or ("lp is not finite",)
+        self.net = net
         self.exposure(
             base=self.base,
             event_time_ns=now_ns,
@@ -168,4 +200,5 @@ class NetExposureModel(Node):
             lp_base=self.lp_base,
             venue_base=self.venue_base,
             unknown=unknown,
+            filled=self.filled,
         )

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import log
 from typing import ClassVar, Literal
 
-from engine import NS_PER_S, In, Node, Out, param
+from engine import NS_PER_S, In, Out, param
 from engine import state as kept
+from nodes._lib.kill_switch import Stoppable
+from nodes._lib.range_width import exit_time
 from nodes.messages import LpCommand, LpState, PoolState, RangeTarget
 
 DAY_NS = 86_400 * NS_PER_S
+YEAR_S = 31_536_000
 
 
-class Rebalancer(Node):
+class Rebalancer(Stoppable):
     """Ask for a new range when the price has moved, a token is used up, the range is left, or nothing is in place.
 
     Triggers compare with the baseline: price and token amounts at the last mint that the executor has confirmed. A
     crossing fires once; the next can only fire against a new baseline. Nothing fires while a command is under way, nor
     within the minimum interval, nor beyond the day's number and gas. A command of which the executor shows no sign for
-    `retry_s` counts as refused on the way, and the trigger may fire again.
+    `retry_s` counts as refused on the way, and the trigger may fire again. While the run's kill switch is thrown
+    nothing is asked for.
+
+    A target that says to stay out is followed: all liquidity is taken out, and none put in until a target advises a
+    range again. With `min_gain` a move is asked for only when it is expected to earn that many times its cost: what the
+    target's carry earns in the time by which the new range outlasts the one in place, against gas and the swap.
     """
 
     stale_actions: ClassVar = {
@@ -44,6 +53,15 @@ class Rebalancer(Node):
         unit="base",
         exclusiveMinimum=0,
         doc="Most gas in 24 hours; the next may cost what the dearest of late did.",
+    )
+    min_gain: float = param(
+        0.0, minimum=0, unit="1", doc="Least expected gain of a move as a multiple of its cost; 0: not asked."
+    )
+    swap_cost_bps: float = param(
+        0.0, minimum=0, unit="bps", doc="Cost of the swap of one move as a part of the capital, for `min_gain`."
+    )
+    first_gas: float = param(
+        0.0, minimum=0, unit="base", doc="Gas of one move while none has been paid, for `min_gain`."
     )
     retry_s: float = param(60.0, unit="s", exclusiveMinimum=0, doc="Wait for a sign of a command before it is lost.")
 
@@ -71,9 +89,14 @@ class Rebalancer(Node):
     # --- what comes in ----------------------------------------------------------------------------------------
 
     def on_target(self, target: RangeTarget) -> None:
-        first = self.last_target is None
-        self.last_target = target
-        if first:
+        before, self.last_target = self.last_target, target
+        if target.stay_out:
+            if not self.withdrawal:
+                self._withdraw(target.stay_out)
+            return
+        if not self.silent:
+            self.withdrawal = ""
+        if before is None or before.stay_out:
             self._start_position()
 
     def on_pool(self, state: PoolState) -> None:
@@ -97,6 +120,8 @@ class Rebalancer(Node):
         self.last_lp = lp
         if lp.confirmed != self.confirmed:
             self._settle(lp)
+            if self.withdrawal:  # what was minted since it was asked for
+                self._withdraw(self.withdrawal)
         if not lp.positions:
             self._start_position()
             return
@@ -128,19 +153,39 @@ class Rebalancer(Node):
 
     def _may_fire(self) -> bool:
         lp = self.last_lp
-        if self.last_target is None or lp is None or self.silent:
+        if self.last_target is None or lp is None or self.silent or self.killed or self.last_target.stay_out:
             return False
         return not self._under_way(lp) and self._allowed(lp, self.now_ns)
 
     def _fire(self, reason: str) -> None:
         target, lp, now = self.last_target, self.last_lp, self.now_ns
-        if target is None or lp is None or not self._may_fire():
+        if target is None or lp is None or not self._may_fire() or not self._pays(target, lp):
             return
         self.fired_ns.append(now)
         self.gas_before.append(lp.gas_base)
         # The target may be one state old: its widths are advice, its centre is now.
         moved = (self.last_price or target.price) / target.price
         self._ask("rebalance", target.lower_price * moved, target.upper_price * moved, reason)
+
+    def _pays(self, target: RangeTarget, lp: LpState) -> bool:
+        """Return whether the move is expected to earn enough for its cost (`min_gain`)."""
+        if not self.min_gain:
+            return True
+        if target.carry is None:
+            raise ValueError(
+                f"min_gain of {self.id!r} needs a target with an expected carry: set estimate: true in the range model"
+            )
+        price, unit = self.last_price or target.price, 10.0**-lp.base_decimals
+        variance = target.volatility**2 / YEAR_S
+        outlasts = exit_time(log(target.price / target.lower_price), log(target.upper_price / target.price), variance)
+        if lp.positions and self.lower_price < price < self.upper_price:
+            outlasts -= exit_time(log(price / self.lower_price), log(self.upper_price / price), variance)
+        base = lp.wallet_base + sum(each.base_amount + each.base_fees for each in lp.positions)
+        quote = lp.wallet_quote + sum(each.quote_amount + each.quote_fees for each in lp.positions)
+        capital = base * unit * price + quote * 10.0**-lp.quote_decimals
+        gas = self._dearest(lp) * unit or self.first_gas
+        cost = gas * price + self.swap_cost_bps / 1e4 * capital
+        return target.carry / YEAR_S * outlasts * capital >= self.min_gain * cost
 
     def _under_way(self, lp: LpState) -> bool:
         if lp.pending:
@@ -162,9 +207,11 @@ class Rebalancer(Node):
         if recent and len(fired) >= self.max_per_day:
             return False
         spent = lp.gas_base - gas[0] if recent else 0
+        return bool(spent + self._dearest(lp) <= self.max_gas_per_day * 10**lp.base_decimals)
+
+    def _dearest(self, lp: LpState) -> int:
         # A refused command costs nothing; the next may cost what the dearest of late has.
-        dearest = max((after - before for before, after in pairwise([*gas, lp.gas_base])), default=0)
-        return bool(spent + dearest <= self.max_gas_per_day * 10**lp.base_decimals)
+        return max((after - before for before, after in pairwise([*self.gas_before, lp.gas_base])), default=0)
 
     def _ask(self, action: Literal["rebalance", "withdraw"], lower: float, upper: float, reason: str) -> None:
         lp = self.last_lp
@@ -187,19 +234,23 @@ class Rebalancer(Node):
     def input_stale(self, name: str, action: str) -> None:
         self.silent = [*self.silent, name]
         if action == "withdraw" and not self.withdrawal:
-            self.withdrawal = f"input {name} is silent"
-            self.insist()
+            self._withdraw(f"input {name} is silent")
+
+    def _withdraw(self, reason: str) -> None:
+        self.withdrawal = reason
+        self.cancel(self.insist)
+        self.insist()
 
     def insist(self) -> None:
         """Ask for the withdrawal, and again each `retry_s` while it is wanted and not done."""
         lp = self.last_lp
         if not self.withdrawal or lp is None or not (lp.positions or lp.pending):
             return
-        if not lp.pending:
+        if not lp.pending and not self.killed:
             self._ask("withdraw", 0.0, 0.0, self.withdrawal)
         self.after(self.retry_s, self.insist)
 
     def input_recovered(self, name: str) -> None:
         self.silent = [each for each in self.silent if each != name]
         if not self.silent:
-            self.withdrawal = ""
+            self.withdrawal = self.last_target.stay_out if self.last_target is not None else ""

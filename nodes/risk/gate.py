@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import msgspec
 
-from engine import NS_PER_S, In, Node, Out, param, state
+from engine import NS_PER_S, In, Out, metric, param, state
 from nodes._lib import limits
+from nodes._lib.kill_switch import Stoppable
 from nodes._lib.limits import Breach
 from nodes._lib.unseen_fills import UnseenFills
 from nodes.messages import Book, GateVerdict, NetExposure, OrderRequest, OrderUpdate
@@ -23,7 +24,7 @@ class PassedOrder(msgspec.Struct):
     filled: Decimal = Decimal(0)
 
 
-class RiskGate(Node):
+class RiskGate(Stoppable):
     """Judge every order request: pass it on or block it, and say why.
 
     Cheap and absolute rules come first; the first that is breached decides. An input that is missing, older than its
@@ -33,7 +34,8 @@ class RiskGate(Node):
 
     Two latches hold for the rest of the run, a restart of the process included. Too many orders of one side within a
     window, or more fills of one side than LP exposure explains, block every order. A halt (by the stale action, or
-    `armed: false`) lets through only cancels and orders that reduce |net|.
+    `armed: false`) lets through only cancels and orders that reduce |net|. The run's kill switch lets through cancels
+    alone, until the run is re-armed.
     """
 
     order = In(OrderRequest, many=True, doc="Requests to judge.", tags={"pair": "instrument"})
@@ -55,6 +57,13 @@ class RiskGate(Node):
     book_max_age_s: float = param(10.0, unit="s", exclusiveMinimum=0, doc="Age at which the book is no reference.")
     exposure_max_age_s: float = param(120.0, unit="s", exclusiveMinimum=0, doc="Age at which net exposure is unknown.")
     collar_bps: float = param(100.0, unit="bps", exclusiveMinimum=0, doc="Largest distance of a price from mid.")
+    max_jump_bps: float = param(
+        500.0, unit="bps", minimum=0, doc="Largest move of mid within `jump_window_s` that is believed at once; 0: any."
+    )
+    jump_window_s: float = param(10.0, unit="s", exclusiveMinimum=0, doc="Time in which mid may move so far.")
+    jump_confirm_s: float = param(
+        10.0, unit="s", minimum=0, doc="A larger move is believed when mid has stood there for so long."
+    )
     max_order_size: Decimal = param(unit="base", exclusiveMinimum=0, doc="Largest order.")
     max_order_value: Decimal = param(unit="quote", exclusiveMinimum=0, doc="Largest price × size.")
     max_net_base: float = param(unit="base", exclusiveMinimum=0, doc="Largest worst-case |net exposure|.")
@@ -68,15 +77,17 @@ class RiskGate(Node):
     repeat_window_s: float = param(
         60.0, unit="s", exclusiveMinimum=0, doc="Window of that count, and of fills on one side."
     )
-    settle_s: float = param(5.0, unit="s", minimum=0, doc="How long a reported fill may be missing from net exposure.")
+    settle_s: float = param(5.0, unit="s", minimum=0, doc="After this time a fill that no order explains is others'.")
     armed: bool = param(True, doc="false starts the gate halted.")
 
     open_orders: dict[str, PassedOrder] = state(factory=dict, doc="Passed orders without a known end.")
     used_ids: set[str] = state(factory=set, doc="Client order ids of every order that passed.")
     verdicts: int = state(0, doc="Verdicts so far.")
+    refusals: int = state(0, doc="Requests refused so far.")
 
     last_book: Book | None = state(None, doc="The reference market.")
     last_exposure: NetExposure | None = state(None, doc="The last net exposure.")
+    reference: limits.Reference = state(factory=limits.Reference, doc="How far mid is believed.")
     halted: bool = state(False, doc="Whether only cancels and reducing orders pass.")
     latched: str = state("", doc="Why every order is blocked; empty when it is not.")
     silent: dict[str, bool] = state(factory=dict, doc="Inputs that were ever stale, and whether they still are.")
@@ -85,9 +96,16 @@ class RiskGate(Node):
     execution: limits.Execution = state(factory=limits.Execution, doc="Fills and moves of the LP of late.")
     unseen: UnseenFills = state(factory=UnseenFills, doc="Fills that net exposure does not contain yet.")
 
+    refused: float | None = metric(unit="1", doc="Requests refused since the run began.")
+    orders_open: float | None = metric(unit="1", doc="Passed orders without a known end.")
+
     def start(self) -> None:
+        self.refused, self.orders_open = float(self.refusals), float(len(self.open_orders))
         # What has been counted stays, the limits are those of today's params.
         self.halted = self.halted or not self.armed
+        reference = self.reference
+        reference.max_jump, reference.window_ns = self.max_jump_bps / 1e4, round(self.jump_window_s * NS_PER_S)
+        reference.confirm_ns = round(self.jump_confirm_s * NS_PER_S)
         self.rate.rate_per_s, self.rate.burst = self.messages_per_s, self.message_burst
         self.rate.reserve = self.cancel_reserve
         self.repetition.max_count = self.max_repeats
@@ -99,14 +117,13 @@ class RiskGate(Node):
 
     def on_book(self, book: Book) -> None:
         self.last_book = book
+        self.reference.see((book.bid_price + book.ask_price) / 2, self.clock.now_ns)
 
     def on_exposure(self, exposure: NetExposure) -> None:
         self.last_exposure = exposure
-        if exposure.net_base is not None:
-            self.execution.move(exposure.lp_base, self.clock.now_ns)
-        unseen = self.unseen
-        if (unseen.venue_base != exposure.venue_base or unseen) and exposure.net_base is not None:
-            unseen.see(exposure.venue_base, self.clock.now_ns)
+        self.execution.move(exposure.net_base, exposure.lp_base, self.clock.now_ns)
+        if exposure.filled:
+            self.unseen.see(exposure, self.instrument, self.clock.now_ns)
 
     def on_update(self, update: OrderUpdate) -> None:
         order = self.open_orders.get(update.client_order_id)
@@ -115,11 +132,11 @@ class RiskGate(Node):
         new = update.filled_size - order.filled
         if new > 0:
             order.filled = update.filled_size
-            venue_base = self.last_exposure.venue_base if self.last_exposure is not None else 0.0
-            self.unseen.report(order.side, float(new), venue_base, self.now_ns)
+            self.unseen.report(order.side, new, self.now_ns)
             self.execution.add(order.side, float(new), self.now_ns)
         if update.status in FINAL:
             del self.open_orders[update.client_order_id]
+            self.orders_open = float(len(self.open_orders))
 
     def input_stale(self, name: str, action: str) -> None:
         self.silent[name] = True
@@ -143,13 +160,17 @@ class RiskGate(Node):
         self.rate.spend(now_ns)
         self.repetition.add(order.side, now_ns)
         self.used_ids.add(order.client_order_id)
+        if not self.open_orders:
+            self.unseen.expect()
         self.open_orders[order.client_order_id] = PassedOrder(order.side, order.size)
-        self.unseen.expect()
+        self.orders_open = float(len(self.open_orders))
         self._verdict(order, True, "all", self._numbers(order))
         self.approved.whole(order)
 
     def _breach(self, order: OrderRequest, now_ns: int) -> Breach | None:
         # The first rule that the order breaches, in the order of docs/risk_gate.md.
+        if self.killed:
+            return "kill_switch", self.killed
         if self.latched:
             return "latched", self.latched
         for name, silent in self.silent.items():
@@ -163,6 +184,7 @@ class RiskGate(Node):
             or limits.order_size(order.size, self.max_order_size)
             or limits.order_value(order.price, order.size, self.max_order_value)
             or limits.fresh_reference(self.last_book, now_ns, self.book_max_age_ns)
+            or self.reference.check(now_ns)
             or limits.known_exposure(self.last_exposure, now_ns, self.exposure_max_age_ns)
         )
         if breach is not None:
@@ -201,6 +223,9 @@ class RiskGate(Node):
 
     def _verdict(self, order: OrderRequest, passed: bool, rule: str, detail: str) -> None:
         self.verdicts += 1
+        if not passed:
+            self.refusals += 1
+            self.refused = float(self.refusals)
         self.verdict(
             verdict_id=f"{self.id}-{self.verdicts}",
             request_id=order.client_order_id,

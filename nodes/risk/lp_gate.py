@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from engine import NS_PER_S, In, Node, Out, param
+from engine import NS_PER_S, In, Out, metric, param
 from engine import state as kept
+from nodes._lib.kill_switch import Stoppable
 from nodes.messages import Book, GateVerdict, LpCommand, LpState, PoolState
 
 HOUR_NS, DAY_NS = 3_600 * NS_PER_S, 86_400 * NS_PER_S
 
 
-class LpGate(Node):
+class LpGate(Stoppable):
     """Let a command to the LP pass when its range, the price and our limits allow it.
 
     A rebalance passes when the range holds the price and is neither too narrow nor too wide, the pool's price is fresh
     and has not run away since the decision, it agrees with the venue's mid where a book is wired, and neither the
     number of rebalances nor the value at stake is beyond its limit. What cannot be judged is blocked. A withdrawal
-    takes risk away and always passes.
+    takes risk away and passes, unless the run's kill switch is thrown: then nothing does.
     """
 
     stale_actions: ClassVar = {"block": "block rebalances until the input speaks again; withdrawals pass"}
@@ -51,10 +52,16 @@ class LpGate(Node):
 
     passed_ns: list[int] = kept(factory=list, doc="Times of the rebalances passed in the last 24 hours.")
     verdicts: int = kept(0, doc="Verdicts given.")
+    refusals: int = kept(0, doc="Commands refused so far.")
     silent: list[str] = kept(factory=list, doc="Inputs that are stale.")
     last_pool: PoolState | None = kept(None, doc="The pool's last state.")
     last_book: Book | None = kept(None, doc="The venue's last book.")
     last_lp: LpState | None = kept(None, doc="What was held last.")
+
+    refused: float | None = metric(unit="1", doc="Commands refused since the run began.")
+
+    def start(self) -> None:
+        self.refused = float(self.refusals)
 
     def on_pool(self, state: PoolState) -> None:
         self.last_pool = state
@@ -72,7 +79,7 @@ class LpGate(Node):
         self.silent = [each for each in self.silent if each != name]
 
     def on_command(self, command: LpCommand) -> None:
-        broken = None if command.action == "withdraw" else self._broken_rule(command)
+        broken = self._broken_rule(command)
         self.verdicts += 1
         rule, detail = broken or ("all", f"{command.action} {command.lower_price:.6g} to {command.upper_price:.6g}")
         self.verdict(
@@ -83,13 +90,20 @@ class LpGate(Node):
             rule=rule,
             detail=detail,
         )
-        if broken is None:
+        if broken is not None:
+            self.refusals += 1
+            self.refused = float(self.refusals)
+        else:
             if command.action == "rebalance":
                 self.passed_ns = [*self.passed_ns, self.now_ns]
             self.approved.whole(command)
 
     def _broken_rule(self, command: LpCommand) -> tuple[str, str] | None:
-        """Return the first rule that a rebalance breaks and the numbers compared, or None."""
+        """Return the first rule that a command breaks and the numbers compared, or None."""
+        if self.killed:
+            return "kill_switch", self.killed
+        if command.action == "withdraw":
+            return None
         pool, lp, now = self.last_pool, self.last_lp, self.now_ns
         if self.silent:
             return "stale", f"silent: {', '.join(self.silent)}"

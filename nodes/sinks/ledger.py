@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from engine import NS_PER_S, In, Node, Out, param
+from engine import NS_PER_S, In, Node, Out, metric, param, state
 from nodes._lib.ledger_file import LedgerFile
 from nodes.messages import (
     Conversion,
@@ -37,9 +37,10 @@ class Ledger(Node):
     hedge steps, it becomes known or unknown, or it has moved by more than `exposure_step`; marks for each fill, at the
     fill and `markout_s` after it.
 
-    Rows go to disk in groups, `commit_rows` at a time, every `commit_s` of the clock, and at the end. With
-    `durable_orders` each order, command, fill and update is on disk before the handler returns, and so before its wire
-    acknowledges it: for live runs. Any error of disk or lock fails the node; what was acknowledged stays.
+    Rows go to disk in groups, `commit_rows` at a time, every `commit_s` of the clock, at the end, and in processes
+    before a reliable wire acknowledges any of them. With `durable_orders` each order, command, fill and update is on
+    disk before its handler returns, whoever runs it. Any error of disk or lock fails the node; what was acknowledged
+    stays. After a crash the same file goes on: what comes again is known by its id and is not booked twice.
     """
 
     order = In(OrderRequest, many=True, optional=True, doc="What the trader asked for.")
@@ -72,25 +73,40 @@ class Ledger(Node):
     durable_orders: bool = param(False, doc="Whether orders, commands, fills and updates are on disk at once (live).")
     labels: dict[str, str] = param({}, doc="What to remember about the run, as in {topology: x, seed: 1}.")
 
+    wanted: list[int] = state(factory=list, doc="Times at which the mark is to be kept, a heap.")
+    repeats: dict[str, int] = state(factory=dict, doc="Repeats that were not booked again, by table.")
+    unusable: dict[str, int] = state(factory=dict, doc="Levels left out for a number that is none, by table.")
+
+    rows: float | None = metric(unit="rows", doc="Rows on disk.")
+
     _file: LedgerFile
     _open: bool = False
 
     def start(self) -> None:
+        # The file is this node's state: it goes on where the file ends, and knows every id that is in it.
         self._file = file = LedgerFile(Path(self.run_dir, self.file), self.commit_rows)
+        file.repeats |= self.repeats
+        file.unusable |= self.unusable
+        self.repeats, self.unusable = file.repeats, file.unusable
         self._open = True
-        self._sample_ns = round(self.sample_s * NS_PER_S)
         self._waits = False
-        self._wanted: list[int] = []
         self._horizons = sorted({0, *(round(seconds * NS_PER_S) for seconds in self.markout_s)})
-        self._lp, self._delta = _Level(file.adder("lp_states")), _Level(file.adder("deltas"))
-        self._exposure, self._mark = _Level(file.adder("exposures")), _Level(file.adder("marks"))
-        self._pnl, self._rate = _Level(file.adder("pnl")), _Level(file.adder("rates"))
-        self._target = _Level(file.adder("targets"))
-        self._add_order, self._add_update = file.adder("orders"), file.adder("updates")
-        self._add_fill, self._add_position = file.adder("fills"), file.adder("positions")
-        self._add_verdict, self._add_command = file.adder("verdicts"), file.adder("commands")
-        for key, value in sorted(self.labels.items()):
-            file.add_fact(key, value)
+        self._lp, self._delta = self._level("lp_states"), self._level("deltas")
+        self._exposure, self._mark = self._level("exposures"), self._level("marks")
+        self._pnl, self._rate = self._level("pnl"), self._level("rates")
+        self._target = self._level("targets")
+        durable = self.durable_orders
+        self._add_order, self._add_update = self._adder("orders", durable), self._adder("updates", durable)
+        self._add_fill, self._add_command = self._adder("fills", durable), self._adder("commands", durable)
+        self._add_position, self._add_verdict = self._adder("positions"), self._adder("verdicts")
+        if not file.seq:
+            for key, value in sorted(self.labels.items()):
+                file.add_fact(key, value)
+
+    def checkpoint(self) -> None:
+        if self._open:
+            self._file.commit()
+            self.rows = float(self._file.seq)
 
     def stop(self) -> None:
         if not self._open:
@@ -109,29 +125,23 @@ class Ledger(Node):
 
     def on_order(self, order: OrderRequest) -> None:
         self._add_order(order)
-        self._after_row(self.durable_orders)
 
     def on_update(self, update: OrderUpdate) -> None:
         self._add_update(update)
-        self._after_row(self.durable_orders)
 
     def on_fill(self, fill: Fill) -> None:
         for horizon_ns in self._horizons:
-            heappush(self._wanted, fill.event_time_ns + horizon_ns)
+            heappush(self.wanted, fill.event_time_ns + horizon_ns)
         self._add_fill(fill)
-        self._after_row(self.durable_orders)
 
     def on_command(self, command: LpCommand) -> None:
         self._add_command(command)
-        self._after_row(self.durable_orders)
 
     def on_position(self, position: VenuePosition) -> None:
         self._add_position(position)
-        self._after_row()
 
     def on_verdict(self, verdict: GateVerdict) -> None:
         self._add_verdict(verdict)
-        self._after_row()
 
     # --- levels -----------------------------------------------------------------------------------------------
 
@@ -141,14 +151,14 @@ class Ledger(Node):
             level.skipped[lp.pool] = lp
             return
         level.facts[lp.pool] = lp.confirmed
-        self._keep(level, lp.pool, lp, at)
+        level.keep(lp.pool, lp, at)
 
     def on_delta(self, delta: InventoryDelta) -> None:
         level, at = self._delta, delta.event_time_ns
         if at < level.next_ns.get(delta.source, 0):
             level.skipped[delta.source] = delta
         else:
-            self._keep(level, delta.source, delta, at)
+            level.keep(delta.source, delta, at)
 
     def on_exposure(self, exposure: NetExposure) -> None:
         level, at, base = self._exposure, exposure.event_time_ns, exposure.base
@@ -161,28 +171,28 @@ class Ledger(Node):
                 level.skipped[base] = exposure
                 return
         level.facts[base] = net, venue
-        self._keep(level, base, exposure, at)
+        level.keep(base, exposure, at)
 
     def on_mark(self, mark: Mark) -> None:
         level, at = self._mark, mark.event_time_ns
-        wanted = self._wanted
+        wanted = self.wanted
         if wanted and wanted[0] <= at:
             # The mark that held until now is the one that held then.
             while wanted and wanted[0] <= at:
                 heappop(wanted)
             level.keep_skipped(mark.asset)
-            self._keep(level, mark.asset, mark, at)
+            level.keep(mark.asset, mark, at)
         elif at < level.next_ns.get(mark.asset, 0):
             level.skipped[mark.asset] = mark
         else:
-            self._keep(level, mark.asset, mark, at)
+            level.keep(mark.asset, mark, at)
 
     def on_pnl(self, pnl: PnlState) -> None:
         level, at = self._pnl, pnl.event_time_ns
         if at < level.next_ns.get(pnl.currency, 0):
             level.skipped[pnl.currency] = pnl
         else:
-            self._keep(level, pnl.currency, pnl, at)
+            level.keep(pnl.currency, pnl, at)
 
     def on_rate(self, rate: Conversion) -> None:
         level, at, key = self._rate, rate.event_time_ns, f"{rate.currency}/{rate.into}"
@@ -190,47 +200,62 @@ class Ledger(Node):
             level.skipped[key] = rate
             return
         level.facts[key] = rate.rate
-        self._keep(level, key, rate, at)
+        level.keep(key, rate, at)
 
     def on_target(self, target: RangeTarget) -> None:
         level, at = self._target, target.event_time_ns
         if at < level.next_ns.get(target.pool, 0):
             level.skipped[target.pool] = target
         else:
-            self._keep(level, target.pool, target, at)
-
-    def _keep(self, level: _Level, key: str, message: Any, at_ns: int) -> None:
-        level.skipped.pop(key, None)
-        step = self._sample_ns
-        if step:
-            level.next_ns[key] = at_ns - at_ns % step + step
-        level.add(message)
-        self._after_row()
+            level.keep(target.pool, target, at)
 
     # --- disk -------------------------------------------------------------------------------------------------
 
-    def _after_row(self, at_once: bool = False) -> None:
-        if at_once:
-            self._file.commit()
-        elif self.commit_s and not self._waits:
+    def _level(self, table: str) -> _Level:
+        return _Level(self._adder(table), round(self.sample_s * NS_PER_S))
+
+    def _adder(self, table: str, at_once: bool = False) -> Callable[[Any], None]:
+        """Return the function that adds a message to a table, and sees to it that it gets to disk in time."""
+        add = self._file.adder(table)
+        if not at_once and not self.commit_s:
+            return add
+        then = self._file.commit if at_once else self._wait
+
+        def add_in_time(message: Any) -> None:
+            add(message)
+            then()
+
+        return add_in_time
+
+    def _wait(self) -> None:
+        if not self._waits:
             self._waits = True
             self.after(self.commit_s, self.commit)
 
     def commit(self) -> None:
         """Put on disk what waits."""
         self._waits = False
-        self._file.commit()
+        self.checkpoint()
 
 
 class _Level:
     """A table of levels: when each key may have its next row, and the message that was left out since the last."""
 
-    def __init__(self, add: Callable[[Any], None]) -> None:
+    def __init__(self, add: Callable[[Any], None], sample_ns: int) -> None:
         self.add = add
+        self.sample_ns = sample_ns
         self.next_ns: dict[str, int] = {}
         self.skipped: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         """What makes a message worth a row when it changes, by key."""
+
+    def keep(self, key: str, message: Any, at_ns: int) -> None:
+        """Add a message."""
+        self.skipped.pop(key, None)
+        step = self.sample_ns
+        if step:
+            self.next_ns[key] = at_ns - at_ns % step + step
+        self.add(message)
 
     def keep_skipped(self, key: str) -> None:
         """Add what was left out of one key."""

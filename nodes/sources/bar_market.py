@@ -21,6 +21,8 @@ class BarMarket(Node):
     `nodes/_lib/book_model.py`: read it before believing a fill.
     """
 
+    simulated = "a path through recorded bars stands in for a live market"
+
     book = Out(Book, doc="The model's book at each point of the path.", tags={"pair": "instrument"})
     trade = Out(Trade, doc="One per step of the path.", tags={"pair": "instrument"})
     bar = Out(Bar, optional=True, doc="Each bar, at its end.", tags={"pair": "instrument"})

@@ -22,6 +22,8 @@ class BinanceCapture(Node):
     the two clocks may differ by seconds, so latency is to be measured against its own minimum.
     """
 
+    simulated = "recorded frames stand in for the live stream"
+
     book = Out(Book, doc="After each change of the book.", tags={"pair": "instrument"})
     trade = Out(Trade, doc="Each trade from the book.", tags={"pair": "instrument"})
 

@@ -26,6 +26,8 @@ class PoolMarket(Node):
     out.
     """
 
+    simulated = "a pool's own price stands in for a venue's market"
+
     pool = In(PoolState, doc="The pool that stands in for a venue.")
     book = Out(Book, doc="One per state, or see `refresh_s`.", tags={"pair": "instrument"})
     trade = Out(Trade, doc="One per state whose price has moved.", tags={"pair": "instrument"}, optional=True)

@@ -11,6 +11,8 @@ from nodes.messages import InventoryDelta
 class ScriptedDelta(Node):
     """Send an inventory level that moves in steps at given times, and repeat it in between."""
 
+    simulated = "a script stands in for the inventory of an LP"
+
     delta = Out(InventoryDelta, doc="The level, at each step and every `period_s`.")
 
     steps: list[tuple[float, float]] = param(

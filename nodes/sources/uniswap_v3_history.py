@@ -22,6 +22,8 @@ class UniswapV3History(Node):
     swaps of a block share its time. A file that cannot be true is refused with its line.
     """
 
+    simulated = "recorded swaps stand in for the chain"
+
     state = Out(PoolState, doc="One per swap.", tags={"pair": "pool"})
 
     file: str = param(path=True, doc="Events of the pool, CSV or CSV.gz, in the order of the chain.")

@@ -23,6 +23,8 @@ class UniswapV3Minutes(Node):
     are estimates (`estimated`). The path inside a minute is not known. Block numbers are not in the files and are 0.
     """
 
+    simulated = "recorded minutes stand in for the chain"
+
     state = Out(PoolState, doc="One per minute.", tags={"pair": "pool"})
 
     files: list[str] = param(path=True, doc="Minutes of the pool, CSV or CSV.gz; the files follow each other.")

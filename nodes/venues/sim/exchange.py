@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from engine import NS_PER_S, In, Node, Out, param, state
+from engine import NS_PER_S, In, Out, metric, param, state
+from nodes._lib.kill_switch import Stoppable
 from nodes.messages import Book, Fill, OrderRequest, OrderUpdate, Trade, VenuePosition
 from nodes.venues.sim.account import Account, fee_of
 from nodes.venues.sim.matching import (
@@ -24,7 +25,7 @@ from nodes.venues.sim.matching import (
 )
 
 
-class SimulatedExchange(Node):
+class SimulatedExchange(Stoppable):
     """Match our orders against a recorded or made market, by stated rules.
 
     - An order reaches the venue `order_latency_s` after it was sent, a cancel after `cancel_latency_s` but never before
@@ -40,10 +41,14 @@ class SimulatedExchange(Node):
       trade when the opposite best reaches it, up to the size displayed there. One printed trade fills us at most
       `participation` of its size.
     - Our orders do not move the market: they are in no book, and what we take comes back when the level changes.
+    - While the run's kill switch is thrown there are no orders: all are cancelled, and new ones rejected.
     - Funding is settled at whole multiples of `funding_interval_s`; with a positive rate the long pays.
 
-    Sent for each fill: the fill, the order's update, then the position that contains it.
+    Sent for each fill: the fill, the order's update, then the position that contains it. After a restart open orders
+    and the position are told again, and until the next book there is no market.
     """
+
+    simulated = "fills by stated rules stand in for a venue; no order leaves this machine"
 
     order = In(OrderRequest, doc="Orders and cancels that a risk gate has passed.", tags={"pair": "instrument"})
     book = In(Book, doc="The venue's book, without our orders.", tags={"pair": "instrument"})
@@ -87,7 +92,11 @@ class SimulatedExchange(Node):
         factory=lambda: {"buy": {}, "sell": {}}, doc="What we have taken from levels that still show it, by side."
     )
 
+    resting_orders: float | None = metric(unit="1", doc="Orders that rest.")
+    fills: float | None = metric(unit="1", doc="Fills since the run began.")
+
     def start(self) -> None:
+        self.resting_orders, self.fills = float(len(self.orders)), float(self.trades_made)
         self.watching = bool(self.orders or self.taken["buy"] or self.taken["sell"])
         self.after(0.0, self.announce)
         if self.funding_rate_annual:
@@ -99,12 +108,30 @@ class SimulatedExchange(Node):
         self._send_position()
 
     def stop(self) -> None:
+        self._end_all("venue stopped")
+
+    def resume(self) -> None:
+        # Readers may have missed anything: orders and position are told again. What the market did meanwhile is not
+        # known, and an order is not to meet the book of before.
+        self.last_mid, self.market = self._mid(), None
+        for order in self.orders.values():
+            self._update(order, "partially_filled" if order.filled else "open", "the venue is back")
+        self._send_position()
+
+    def halt(self, reason: str) -> None:
+        super().halt(reason)
+        self._end_all(self._stopped())
+
+    def _end_all(self, reason: str) -> None:
         for order in list(self.orders.values()):
-            self._finish(order, "canceled", "venue stopped")
+            self._finish(order, "canceled", reason)
         for request in list(self.in_flight.values()):
-            self._reject(request, "venue stopped")
+            self._reject(request, reason)
         self.in_flight.clear()
         self.arrival_ns.clear()
+
+    def _stopped(self) -> str:
+        return f"the kill switch is thrown: {self.killed}"
 
     # --- the market -------------------------------------------------------------------------------------------
 
@@ -180,6 +207,9 @@ class SimulatedExchange(Node):
             self._answer_repeat(request)
             return
         self.used_ids.add(order_id)
+        if self.killed:
+            self._reject(request, self._stopped())
+            return
         self.in_flight[order_id] = request
         if self.order_latency_s:
             self.arrival_ns[order_id] = self.now_ns + round(self.order_latency_s * NS_PER_S)
@@ -268,6 +298,7 @@ class SimulatedExchange(Node):
     def _fill(self, order: RestingOrder, price: Decimal, size: Decimal, liquidity: str) -> None:
         order.filled += size
         self.trades_made += 1
+        self.fills = float(self.trades_made)
         maker = liquidity == "maker"
         fee = fee_of(price, size, self.maker_fee_bps if maker else self.taker_fee_bps)
         self.account.book_fill(size if order.side == "buy" else -size, price, fee)
@@ -295,6 +326,7 @@ class SimulatedExchange(Node):
         self._update(order, status, reason)
 
     def _update(self, order: RestingOrder, status: str, reason: str = "") -> None:
+        self.resting_orders = float(len(self.orders))
         self.update(
             client_order_id=order.client_order_id,
             venue_order_id=order.venue_order_id,

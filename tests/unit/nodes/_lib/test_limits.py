@@ -123,8 +123,8 @@ def test_repetition_forgets_what_leaves_the_window():
 
 def test_execution_allows_what_the_lp_has_moved_and_an_allowance():
     execution = limits.Execution(window_ns=60 * S, allowance=2.0)
-    execution.move(10.0, S)
-    execution.move(7.0, 2 * S)
+    execution.move(10.0, 10.0, S)
+    execution.move(7.0, 7.0, 2 * S)
     execution.add("sell", 15.0, 3 * S)
     assert execution.check("sell", 3 * S) is None
     execution.add("sell", 0.1, 4 * S)
@@ -134,18 +134,39 @@ def test_execution_allows_what_the_lp_has_moved_and_an_allowance():
 
 def test_execution_forgets_old_fills_and_old_moves():
     execution = limits.Execution(window_ns=60 * S, allowance=2.0)
-    execution.move(100.0, S)
+    execution.move(0.0, 100.0, S)
     for second in range(2, 200):
-        execution.move(100.0, second * S)
+        execution.move(0.0, 100.0, second * S)
     execution.add("sell", 2.1, 200 * S)
     assert execution.check("sell", 200 * S) is not None
     assert execution.check("sell", 261 * S) is None
-    assert len(execution.ways) < 12
+    assert len(execution.marks) < 12
+
+
+def test_execution_allows_what_net_exposure_was_when_the_window_began():
+    execution = limits.Execution(window_ns=60 * S, allowance=2.0)
+    execution.move(10.0, 10.0, S)
+    execution.add("sell", 12.0, 2 * S)
+    assert execution.check("sell", 2 * S) is None
+    execution.add("sell", 0.1, 2 * S)
+    assert execution.check("sell", 2 * S) is not None
+    execution.add("buy", 2.1, 2 * S)
+    assert execution.check("buy", 2 * S) is not None
+
+
+def test_execution_begins_a_window_when_exposure_is_known_again():
+    execution = limits.Execution(window_ns=60 * S, allowance=2.0)
+    execution.move(0.0, 0.0, S)
+    execution.move(None, 0.0, 2 * S)
+    execution.move(50.0, 50.0, 30 * S)
+    execution.add("sell", 50.0, 40 * S)
+    assert execution.check("sell", 40 * S) is None
 
 
 def test_an_lp_that_is_not_finite_does_not_explain_fills():
     execution = limits.Execution(window_ns=60 * S, allowance=2.0)
-    execution.move(math.nan, S)
-    execution.move(math.inf, S)
+    execution.move(0.0, math.nan, S)
+    execution.move(0.0, math.inf, S)
+    execution.move(math.inf, 0.0, S)
     execution.add("sell", 3.0, S)
     assert execution.check("sell", S) is not None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+from support.markets import PERP
+
 from nodes._lib.unseen_fills import UnseenFills
+from nodes.messages import NetExposure, VenueFills
 
 S = 1_000_000_000
 
@@ -11,80 +16,72 @@ def unseen() -> UnseenFills:
     return UnseenFills(patience_ns=5 * S)
 
 
-def test_a_fill_is_seen_once_the_venue_part_has_moved_by_it():
+def shown(bought: str = "0", sold: str = "0", instrument: str = PERP) -> NetExposure:
+    return NetExposure("ETH", 0, 0.0, 0.0, 0.0, (), (VenueFills(instrument, Decimal(bought), Decimal(sold)),))
+
+
+def test_a_fill_is_seen_once_the_exposure_contains_it() -> None:
     fills = unseen()
     assert not fills
-    fills.report("sell", 2.0, -1.0, 0)
-    assert fills
-    fills.see(-1.0, S)
-    assert fills.sold == 2.0
-    fills.see(-2.5, S)
+    fills.report("sell", Decimal(2), 0)
+    assert fills and fills.sold == 2.0
+    fills.see(shown(sold="1.5"), PERP, S)
     assert fills.sold == 0.5
-    fills.see(-3.0, S)
-    assert not fills
+    fills.see(shown(sold="2"), PERP, S)
+    assert not fills and fills.sold == 0.0
 
 
-def test_a_move_the_other_way_is_not_the_fill():
+def test_sides_and_instruments_are_counted_apart() -> None:
     fills = unseen()
-    fills.report("sell", 2.0, 0.0, 0)
-    fills.see(2.0, S)
-    assert fills.sold == 2.0
-
-
-def test_both_sides_are_counted_apart():
-    fills = unseen()
-    fills.report("sell", 2.0, 0.0, 0)
-    fills.report("buy", 1.0, 0.0, 0)
-    fills.see(1.0, S)
+    fills.report("sell", Decimal(2), 0)
+    fills.report("buy", Decimal(1), 0)
+    fills.see(shown(bought="1"), PERP, S)
+    fills.see(shown(sold="2", instrument="ETH-USDC-PERP"), PERP, S)
     assert (fills.bought, fills.sold) == (0.0, 2.0)
 
 
-def test_patience_ends_with_the_first_exposure_after_it():
+def test_a_fill_that_is_never_shown_is_never_forgotten() -> None:
     fills = unseen()
-    fills.report("buy", 1.0, 0.0, 0)
-    fills.see(0.0, 5 * S)
-    assert fills
-    fills.see(0.0, 5 * S + 1)
-    assert not fills
+    fills.report("buy", Decimal(1), 0)
+    for second in (6, 60, 86_400):
+        fills.see(shown(sold="3"), PERP, second * S)
+        assert fills.bought == 1.0
 
 
-def test_a_fill_that_the_exposure_had_first_is_not_waited_for():
+def test_a_fill_that_the_exposure_had_first_is_not_waited_for() -> None:
     fills = unseen()
     fills.expect()
-    fills.see(-2.0, S)
-    fills.report("sell", 1.5, -2.0, S)
+    fills.see(shown(sold="2"), PERP, S)
+    fills.report("sell", Decimal("1.5"), S)
     assert not fills
-    fills.report("sell", 1.0, -2.0, S)
+    fills.report("sell", Decimal(1), S)
     assert fills.sold == 0.5
 
 
-def test_what_moved_before_the_order_went_out_is_not_its_fill():
+def test_what_was_shown_before_the_order_went_out_is_not_its_fill() -> None:
     fills = unseen()
-    fills.see(-2.0, S)
+    fills.see(shown(sold="2"), PERP, S)
     fills.expect()
-    fills.report("sell", 1.5, -2.0, S)
-    assert fills.sold == 1.5
-
-
-def test_what_moved_the_other_way_or_long_ago_is_not_the_fill():
-    fills = unseen()
-    fills.see(2.0, S)
-    fills.report("sell", 1.0, 2.0, S)
-    assert fills.sold == 1.0
-    fills.report("buy", 1.0, 2.0, 7 * S)
-    assert fills.bought == 1.0
-
-
-def test_a_move_is_first_what_was_reported_and_then_what_will_be():
-    fills = unseen()
-    fills.report("buy", 1.0, 0.0, S)
-    fills.see(1.5, S)
-    fills.report("buy", 0.5, 1.5, S)
+    fills.report("sell", Decimal(2), S)
+    assert fills.sold == 2.0
+    fills.see(shown(sold="4"), PERP, 2 * S)
     assert not fills
 
 
-def test_binary_noise_is_not_a_rest():
+def test_what_was_shown_long_ago_is_not_the_fill() -> None:
     fills = unseen()
-    fills.report("buy", 0.1 + 0.2, 0.0, 0)
-    fills.see(0.3, S)
+    fills.see(shown(sold="2"), PERP, S)
+    fills.report("sell", Decimal(2), 6 * S + 1)
+    assert fills.sold == 2.0
+    fills = unseen()
+    fills.see(shown(sold="2"), PERP, S)
+    fills.report("sell", Decimal(2), 6 * S)
+    assert not fills
+
+
+def test_a_tenth_ten_times_is_one() -> None:
+    fills = unseen()
+    for _ in range(10):
+        fills.report("buy", Decimal("0.1"), 0)
+    fills.see(shown(bought="1.0"), PERP, S)
     assert not fills

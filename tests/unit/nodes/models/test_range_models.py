@@ -9,7 +9,7 @@ from support.pools import START_NS, pool_state
 
 from engine.testing import NodeUnderTest, run_node
 from nodes._lib.glft import Market, closed_form
-from nodes._lib.range_width import carry, carry_half_width
+from nodes._lib.range_width import carry, carry_half_width, exit_time, fees_pay
 from nodes.messages import NetExposure, RangeTarget, Volatility
 from nodes.models.avellaneda_stoikov_range import AvellanedaStoikovRange
 from nodes.models.glft_range import GlftRange
@@ -166,3 +166,33 @@ def test_the_width_of_the_model_alone_does_not_ask_what_fees_pay_for(model: type
     assert (poor.lower_price, poor.upper_price) == (rich.lower_price, rich.upper_price)
     wider = fed(model, paid=0, **settings).target
     assert wider.upper_price > poor.upper_price
+
+
+# --- whether to be there at all -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_without_estimate_nothing_is_said_of_earnings(model):
+    target = fed(model, paid=0).target
+    assert (target.carry, target.stay_out) == (None, "")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_stays_out_while_fees_do_not_pay_for_lvr_and_returns_only_with_a_margin(model):
+    node = fed(model, paid=0, estimate=True, flow_half_life_s=60.0)
+    assert node.target.carry < 0
+    assert node.target.stay_out.startswith("fees of 0.0% a year do not pay for LVR of ")
+    # L, the pool's own 10^19, in whole units of sqrt(base·quote).
+    break_even = 0.5**2 / 4 / YEAR_S * 3_600 * sqrt(2_000.0) * 10**19 * 1e-12 / 0.0005 * 1e6
+    for number, (factor, out) in enumerate([(1.1, True), (1.3, False), (1.1, False), (0.9, True)], 2):
+        price = 2_000.0 * 1.01 ** ((number + 1) % 2)
+        target = only(node.on_pool(pool_state(price, number * 3_600, quote_in=int(break_even * factor))))
+        assert bool(target.stay_out) is out, factor
+        assert (target.carry > 0) is (factor > 1)
+
+
+def test_fees_pay_and_exit_times():
+    assert fees_pay(0.26, 1.0) and not fees_pay(0.25, 1.0)
+    assert not fees_pay(0.29, 1.0, 0.2) and fees_pay(0.31, 1.0, 0.2)
+    assert exit_time(0.1, 0.1, 0.0001) == pytest.approx(100.0)
+    assert exit_time(0.0, 0.2, 0.0001) == exit_time(-0.1, 0.3, 0.0001) == 0.0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+from msgspec.structs import replace
 from support.pools import POOL, START_NS, lp_position, lp_state, pool_state
 
+from engine.errors import NodeFailed
 from engine.testing import NodeUnderTest, run_node
 from nodes.messages import LpCommand, RangeTarget
 from nodes.models.rebalancer import Rebalancer
@@ -148,3 +151,70 @@ def test_the_range_is_moved_along_to_the_price_of_the_decision():
     node = placed()
     (asked,) = commands(node.on_pool(pool_state(2_040.0, 101)))
     assert (asked.price, asked.lower_price, asked.upper_price) == (2_040.0, 1_900.0 * 1.02, 2_100.0 * 1.02)
+
+
+# --- whether it is worth it ---------------------------------------------------------------------------------------
+
+
+def test_a_target_that_says_stay_out_is_followed_until_one_advises_a_range():
+    node = placed(retry_s=30)
+    out = replace(target(), stay_out="fees do not pay")
+    (asked,) = commands(node.on_target(out))
+    assert (asked.action, asked.reason) == ("withdraw", "fees do not pay")
+    assert node.on_target(out) == []
+    assert node.on_lp(lp_state(2_000.0, 101, positions=HELD, pending=asked.command_id)) == []
+    assert node.on_pool(pool_state(2_100.0, 102)) == []
+    assert node.on_lp(lp_state(2_100.0, 113, confirmed=asked.command_id)) == []
+    node.at(START_S + 200)
+    assert node.on_pool(pool_state(2_100.0, 200)) == []
+    (again,) = commands(node.on_target(target()))
+    assert (again.action, again.reason) == ("rebalance", "no position is open")
+
+
+def test_what_is_minted_after_it_was_told_to_stay_out_is_taken_out():
+    node = make()
+    node.on_lp(lp_state())
+    (asked,) = commands(node.on_target(target()))
+    assert node.on_target(replace(target(), stay_out="fees do not pay")) == []
+    (out,) = commands(confirm(node, asked, 12, 2_000.0))
+    assert out.action == "withdraw"
+
+
+def test_a_silence_that_ends_does_not_end_staying_out():
+    node = placed()
+    assert len(node.on_target(replace(target(), stay_out="fees do not pay"))) == 1
+    node.input_stale("pool", "withdraw")
+    node.input_recovered("pool")
+    assert node.node.withdrawal == "fees do not pay"
+
+
+def worth(carry: float | None, price: float = 2_025.0, lower: float = 1_000.0, **params: object) -> bool:
+    """Whether a move is asked for: 4,000 quote at stake, the last one cost 0.01 base (20 quote)."""
+    node = placed(**params)
+    node.node.min_gain, node.node.first_gas = 1.0, 0.01
+    node.node.lower_price, node.node.upper_price = lower, 2_020.0
+    node.on_target(replace(target(), carry=carry, volatility=0.5))
+    return bool(node.on_pool(pool_state(price, 200)))
+
+
+def test_a_move_has_to_earn_its_cost():
+    # ±5 % at 50 % a year lasts 0.01 years: 4,000 quote earn 40 times the carry, and 20 is the cost.
+    for carry, asked in ((0.48, 0), (0.52, 1)):
+        node = make(min_gain=1.0, first_gas=0.01)
+        node.on_target(replace(target(), carry=carry, volatility=0.5))
+        assert len(node.on_lp(lp_state(wallet_base=10**18, wallet_quote=2_000 * 10**6))) == asked
+    node = make(min_gain=1.0, first_gas=0.01, swap_cost_bps=10)
+    node.on_target(replace(target(), carry=0.52, volatility=0.5))
+    assert node.on_lp(lp_state(wallet_base=10**18, wallet_quote=2_000 * 10**6)) == []
+
+
+def test_a_range_that_still_holds_the_price_counts_against_a_new_one():
+    assert worth(1.0), "the price has left the range"
+    assert worth(5.0, 2_019.9, 1_000.0, price_threshold_bps=50.0)
+    assert not worth(1.0, 2_015.0, 100.0, price_threshold_bps=50.0)
+    assert not worth(-1.0)
+
+
+def test_without_an_estimate_it_cannot_be_judged():
+    with pytest.raises(NodeFailed, match="estimate: true"):
+        worth(None)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.markets import PERP, book, cancel, exposure, place, update
 
 from engine.testing import NodeUnderTest, run_node
@@ -119,16 +120,27 @@ def test_a_reported_fill_counts_until_the_exposure_contains_it():
     assert judge(node, "d", size="3") == (True, "all")
 
 
-def test_a_fill_that_never_shows_in_the_exposure_is_given_up():
+def test_a_fill_that_never_shows_in_the_exposure_is_never_forgotten():
     node = gate(settle_s=5)
     judge(node, "a", size="5")
     node.on_update(update("a", "filled", size="5", filled="5"))
-    node.at(4.0)
-    node.on_exposure(exposure(0.0, at_s=4.0))
+    for second in (4.0, 60.0, 3_600.0):
+        node.at(second)
+        node.on_book(book(at_s=second))
+        node.on_exposure(exposure(0.0, at_s=second))
+        assert judge(node, f"b{second}", size="4") == (False, "net_exposure")
+    node.on_exposure(exposure(-5.0, venue=-5.0, at_s=3_600.0))
+    assert judge(node, "c", size="3") == (True, "all")
+
+
+def test_a_trade_of_others_is_not_set_against_our_fill():
+    node = gate(settle_s=5)
+    node.on_exposure(exposure(-2.0, venue=-2.0))
+    judge(node, "a", size="3")
+    node.on_update(update("a", "filled", size="3", filled="3"))
     assert judge(node, "b", size="4") == (False, "net_exposure")
-    node.at(5.5)
-    node.on_exposure(exposure(0.0, at_s=5.5))
-    assert judge(node, "c", size="4") == (True, "all")
+    node.on_exposure(exposure(-5.0, venue=-5.0))
+    assert judge(node, "c", size="3") == (True, "all")
 
 
 def test_a_reducing_order_passes_beyond_the_limit_but_not_to_beyond_it_on_the_other_side():
@@ -192,14 +204,79 @@ def test_repetition_counts_one_side_within_the_window():
 
 def test_fills_of_one_side_that_lp_exposure_does_not_explain_latch_the_gate():
     node = gate(net=0.0, repeat_window_s=60)
-    for number in range(9):  # the venue reports sales that exposure never shows
+    for number in range(9):  # sales that exposure shows only as fills: something buys back what is sold
         judge(node, f"s{number}", size="1")
         node.on_update(update(f"s{number}", "filled", filled="1"))
         node.at(number * 6.0)
         node.on_book(book(at_s=number * 6.0))
-        node.on_exposure(exposure(0.0, at_s=number * 6.0))
+        node.on_exposure(replace(exposure(0.0, venue=-1.0 - number, at_s=number * 6.0), lp_base=0.0))
     assert judge(node, "s9") == (False, "execution")
     assert judge(node, "b", "buy", price="2000") == (False, "latched")
+
+
+def test_catching_up_after_a_silence_does_not_latch_the_gate():
+    node = gate(net=0.0, repeat_window_s=60, message_burst=100)
+    node.on_exposure(exposure(None))
+    node.at(600.0)
+    node.on_book(book(at_s=600.0))
+    for number in range(30):  # 30 base have come meanwhile; they are sold within the window
+        node.on_exposure(exposure(30.0 - number, venue=-float(number), at_s=600.0))
+        assert judge(node, f"s{number}", size="1") == (True, "all")
+        node.on_update(update(f"s{number}", "filled", filled="1"))
+    for number in range(30, 38):
+        node.on_exposure(replace(exposure(0.0, venue=-float(number), at_s=600.0), lp_base=30.0))
+        assert judge(node, f"s{number}", size="1") == (True, "all")
+        node.on_update(update(f"s{number}", "filled", filled="1"))
+    node.on_exposure(replace(exposure(0.0, venue=-38.0, at_s=600.0), lp_base=30.0))
+    judge(node, "last", size="1")
+    node.on_update(update("last", "filled", filled="1"))
+    node.on_exposure(replace(exposure(0.0, venue=-39.0, at_s=600.0), lp_base=30.0))
+    assert judge(node, "more", size="1") == (False, "execution")
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.1])
+def test_a_price_that_jumps_blocks_until_it_is_confirmed(factor):
+    node = gate(max_order_value=1_000_000, jump_confirm_s=10)
+    jumped = round(2000.0 * factor, 1)
+    price = str(round(jumped + 0.1, 1))
+    for second in (1.0, 6.0, 10.9):
+        node.at(second)
+        node.on_book(book(jumped, jumped + 0.1, at_s=second))
+        assert judge(node, f"a{second}", price=price) == (False, "price_jump")
+    node.at(11.0)
+    node.on_book(book(jumped, jumped + 0.1, at_s=11.0))
+    assert judge(node, "b", price=price) == (True, "all")
+
+
+def test_a_wrong_print_is_forgotten_when_the_price_is_back():
+    node = gate()
+    node.on_book(book(20_000.0, 20_000.1))
+    assert judge(node, "a", price="20000.1") == (False, "price_jump")
+    node.on_book(book())
+    assert judge(node, "b") == (True, "all")
+
+
+def test_a_ramp_is_a_jump_and_a_market_that_moves_is_none():
+    node = gate(max_order_value=1_000_000)
+    rules = []
+    for step in range(1, 100):  # 20 bps each tenth of a second
+        mid = 2000.0 * 1.002**step
+        node.at(step / 10)
+        node.on_book(book(mid, mid + 0.1, at_s=step / 10))
+        rules.append(node.node.reference.check(node.now_ns))
+    assert rules[20] is None and rules[30] is not None
+    node = gate(max_order_value=1_000_000)
+    for step in range(1, 100):  # 20 bps each second
+        mid = 2000.0 * 1.002**step
+        node.at(float(step))
+        node.on_book(book(mid, mid + 0.1, at_s=float(step)))
+        assert node.node.reference.check(node.now_ns) is None
+
+
+def test_without_a_largest_jump_every_mid_is_believed():
+    node = gate(max_order_value=1_000_000, max_jump_bps=0)
+    node.on_book(book(20_000.0, 20_000.1))
+    assert judge(node, "a", price="20000.1") == (True, "all")
 
 
 def test_fills_that_follow_lp_exposure_do_not_latch_the_gate():
