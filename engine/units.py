@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Dimension(NamedTuple):
@@ -73,6 +73,13 @@ def convert(text: str, unit: str) -> int | float:
     if number.denominator == 1:
         return int(number)
     return float(number)
+
+
+def converted(value: Any, unit: str) -> Any:
+    """Return `value` with text turned into numbers in `unit`, also within lists; raise UnitError."""
+    if isinstance(value, str):
+        return convert(value, unit)
+    return [converted(item, unit) for item in value] if isinstance(value, list) else value
 
 
 def seconds(value: str | int | float) -> float:
