@@ -128,6 +128,8 @@ class _Worker:
             host.resume()
         if halted is not None:
             self._tell_all("halt", halted)
+        elif self.restored:  # the switch may have been released while this process was down
+            self._tell_all("rearm")
         self.wires.resend()
         self.settle()
         self.going = asyncio.gather(self._live(), self._tend())

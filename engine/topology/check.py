@@ -28,7 +28,7 @@ CODES = {
     "broken-type": "The node type's file exists but cannot be imported, or its declaration is wrong.",
 }
 
-STRUCTURAL = frozenset({*CODES, *check_wires.CODES}) - {"output-unread", "hub-unread", "hub-unwritten", "hub-reliable"}
+STRUCTURAL = frozenset({*CODES, *check_wires.CODES}) - {"output-unread", "hub-unwritten", "hub-reliable"}
 
 
 def check(topology: Topology, *, offline: bool = True, rules: Sequence[Rule] | None = None) -> list[Problem]:

@@ -18,7 +18,6 @@ CODES = {
     "hub-topic": "A wire to or from a hub names no topic, or one of a form that is not allowed.",
     "hub-unwritten": "A topic of a hub is read that no node writes and that is not listed as coming from outside.",
     "hub-reliable": "An input whose messages must all arrive reads from a hub, which carries copies only.",
-    "hub-unread": "A topic of a hub is written, but no node of this topology reads it.",
     "hub-untyped": "A topic from outside is read by an input of any message, so that nothing says what comes.",
     "message-mismatch": "The output carries another message than the input reads.",
     "input-open": "An input that the node needs has no wire.",
@@ -206,25 +205,17 @@ def _hub_topics(graph: Graph) -> Iterator[Problem]:
         for end, side in ((wire.target, written), (wire.source, read)):
             if end.hub and end.node in hubs and end.port:
                 side.setdefault(end, wire)
-    meant: set[PortRef] = set()
     for topic, wire in read.items():
         if topic in written or topic.port in _outside(graph, topic):
             continue
         known = {other.port: other for other in written if other.node == topic.node and other not in read}
         near = nearest(topic.port, known)
-        if near:
-            meant.add(known[near])
         fix = (
             f'out: {{PORT: "{topic}"}} in the node that writes it; when the writer lives outside, '
             f"outside: [{topic.port}] in hub {topic.node!r}"
         )
         message = f"{wire.target} reads {topic}, which no node of this topology writes"
         yield problem_at("hub-unwritten", message, wire, f"did you mean {near!r}?" if near else fix)
-    for topic, wire in written.items():
-        if topic not in read and topic not in meant:
-            message = f"{wire.source} writes {topic}, which no node of this topology reads"
-            fix = f'in: {{PORT: "{topic}"}} in a reader; nothing to do when readers live outside'
-            yield problem_at("hub-unread", message, wire, fix, severity="warning")
 
 
 def _copies(graph: Graph) -> Iterator[Problem]:

@@ -116,7 +116,6 @@ class Inbox:
             elif not self._examine(frame, message_id, tail, route, hub):
                 continue
             assert route is not None, "what has no route is refused"
-            route.received += 1
             if route.plain:
                 append((route, message_id, sent_ns, frame, None, ALL))
             else:
@@ -170,7 +169,7 @@ class Inbox:
             self.words.on_gap(route)
             return False
         route.gap_since = None
-        route.expected = message_id + 1
+        route.accept(message_id)
         return True
 
     def _newer(self, route: Route, message_id: int, flags: int) -> bool:
@@ -191,7 +190,7 @@ class Inbox:
             else:
                 route.lost += missing
         route.live = True
-        route.expected = message_id + 1
+        route.accept(message_id)
         return True
 
     def _routes_of(self, number: int) -> list[Route]:
@@ -248,19 +247,38 @@ class Inbox:
 
         What is left of the frames is pending afterwards.
         """
-        rest = iter(frames)
+        count, at, until_ns = 0, 0, 0
+        rest: Iterator[bytes] = iter(())
         try:
-            return self.host.receive(self._straight(rest))
+            while at < len(frames) and not (self.pending or self.flow.paused):
+                now_ns = time.time_ns()
+                until_ns = until_ns or now_ns + SLICE_NS
+                if now_ns > until_ns:
+                    break
+                self._sample(frames[at], now_ns)
+                rest = iter(frames[at : at + CHUNK])
+                at += CHUNK
+                count += self.host.receive(self._straight(rest))
+                self.flow.pour()
         finally:
             self.sort(rest)
+            self.sort(frames[at:])
+        return count
+
+    def _sample(self, frame: bytes, now_ns: int) -> None:
+        """Note how long one message has been on its way."""
+        if len(frame) >= HEADER_BYTES:
+            message_id, _, sent_ns, _ = unpack(frame)
+            route = self.routes[message_id >> PORT_SHIFT]
+            if route is not None:
+                route.latency.add(now_ns - sent_ns)
+                route.sent_ns = sent_ns
 
     def _straight(self, frames: Iterator[bytes]) -> Iterator[tuple[Port, int, Message]]:
-        flow, routes = self.flow, self.routes
-        until_ns = 0
-        over = False
-        for number, frame in enumerate(frames):
+        routes = self.routes
+        for frame in frames:
             try:
-                message_id, _, sent_ns, tail = unpack(frame)
+                message_id, _, _, tail = unpack(frame)
             except struct.error:
                 self._too_short(frame)
                 continue
@@ -272,13 +290,6 @@ class Inbox:
                     return  # an end: it comes before what follows it
                 continue
             assert route is not None, "what has no route is refused"
-            route.received += 1
-            if not number & CHUNK - 1:
-                now_ns = time.time_ns()
-                route.latency.add(now_ns - sent_ns)
-                until_ns = until_ns or now_ns + SLICE_NS
-                over = now_ns > until_ns
-                flow.pour()
             try:
                 message = route.decode(frame[HEADER_BYTES:])
             except UNDECODABLE as error:
@@ -291,9 +302,6 @@ class Inbox:
                 self.words.hold()
             yield route.port, sequence, message
             route.applied = message_id
-            route.sent_ns = sent_ns
-            if over or flow.paused:
-                return
 
     def _arrivals(self) -> Iterator[tuple[Port, int, Message]]:
         pending, flow = self.pending, self.flow

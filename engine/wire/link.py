@@ -277,13 +277,28 @@ class Link:
     def pour(self) -> None:
         """Send what has been gathered, in order."""
         gathered, self.gathered = self.gathered, []
-        for lane, sequence, frame, key in gathered:
-            if self.direct:
-                self.give(lane, sequence, frame, key)
-            else:
+        rest = iter(gathered)
+        if self.direct:
+            push, nowait = self.push, int(zmq.NOBLOCK)
+            try:
+                for lane, sequence, frame, key in rest:  # noqa: B007  (used when the socket is full)
+                    push(frame, nowait)
+            except zmq.Again:
+                self.direct = False
                 self._queue(lane, sequence, frame, key)
-        if not self.direct and not self.blocked:
+            else:
+                self._count(gathered)
+                return
+        waiting = list(rest)
+        self._count(gathered[: len(gathered) - len(waiting) - 1])
+        for lane, sequence, frame, key in waiting:
+            self._queue(lane, sequence, frame, key)
+        if not self.blocked:
             self.flush()
+
+    def _count(self, sent: list[tuple[Lane, int, bytes, Any]]) -> None:
+        self.sent += len(sent)
+        self.bytes += sum(len(each[2]) for each in sent)
 
     def refuse(self, lane: Lane, sequence: int, frame: bytes, key: Any = None) -> None:
         """Take a frame back that the socket had no room for."""

@@ -123,6 +123,7 @@ class Route:
     """
 
     __slots__ = (
+        "_before",
         "applied",
         "asked_at",
         "base",
@@ -145,7 +146,6 @@ class Route:
         "peer",
         "plain",
         "port",
-        "received",
         "reliable",
         "repeated",
         "sent_ns",
@@ -193,7 +193,24 @@ class Route:
         self.gap_since: float | None = None
         self.asked_at = 0.0
         self.sent_ns = 0
-        self.received = self.lost = self.repeated = self.skipped = 0
+        self.lost = self.repeated = self.skipped = 0
+        self._before = 0
+
+    @property
+    def received(self) -> int:
+        """Messages taken. Not counted one by one: `expected` moves on with each."""
+        return self.expected - self._before if self.expected else 0
+
+    def expect(self, message_id: int) -> None:
+        """Set what comes next, without having received anything."""
+        received = self.received
+        self.expected = message_id
+        self._before = message_id - received
+
+    def accept(self, message_id: int) -> None:
+        """Note a message that is not simply the next one."""
+        self.expect(message_id)
+        self.expected += 1
 
     def rebase(self, message_id: int) -> int:
         """Note the epoch of a message that is about to be delivered; return its sequence."""

@@ -31,7 +31,8 @@ def _sender_to_one(host: Host, port: Port, lane: Lane, bases: dict[Port, int]) -
     flow = link.flow
 
     def send(message: Message) -> None:
-        _, _, cause, number = outbox[~length_hint(host.entries)]  # `host.cause()`, without the call
+        # `host.cause()`, without the call.
+        _, _, cause, number = outbox[0] if len(outbox) == 1 else outbox[~length_hint(host.entries)]
         sequence = port.sent
         frame = pack(base | sequence, bases[cause] | number, now_ns(), last) + encode(message)
         if not link.direct:
