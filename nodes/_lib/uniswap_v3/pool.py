@@ -246,8 +246,16 @@ class Pool:
         limit, price = sqrt_price_limit_x96, self.sqrt_price_x96
         within = MIN_SQRT_RATIO < limit < price if zero_for_one else price < limit < MAX_SQRT_RATIO
         require(within, "SPL")
-        with self.transaction():
+        if self._undo is not None:
             return self._swap(zero_for_one, amount, limit)
+        self._undo = undo = _Undo(self)  # as `transaction` does, without its cost
+        try:
+            return self._swap(zero_for_one, amount, limit)
+        except BaseException:
+            undo.restore()
+            raise
+        finally:
+            self._undo = None
 
     def _swap(self, zero_for_one: bool, amount: int, limit: int) -> Swapped:
         exact_input = amount > 0
