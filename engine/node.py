@@ -113,7 +113,10 @@ class Node:
         """Take note that the kill switch is released."""
 
     def every(self, seconds: float, handler: Callable[[], None]) -> Timer:
-        """Call `handler`, a method of this node, each `seconds`, first after one period."""
+        """Call `handler`, a method of this node, each `seconds`, first after one period.
+
+        Periods in which the process was down, or too busy, are left out; the next call comes when it would have.
+        """
         return self._timers.schedule(self, handler.__name__, seconds, seconds, None)
 
     def after(self, seconds: float, handler: Callable[..., None], data: Any = None) -> Timer:

@@ -55,7 +55,5 @@ def command(run: str | None, timeout_s: float, now: bool, as_json: bool) -> int:
     elif ended:
         click.echo(f"{folder} has stopped after {took_s:.1f} s")
     else:
-        click.echo(
-            f"{folder} is still stopping after {took_s:.0f} s; `pipeline ps {folder.name}` shows what it waits for"
-        )
+        click.echo(f"{folder} is still stopping after {took_s:.0f} s; `pipeline ps` shows what it waits for")
     return 0 if ended else 1

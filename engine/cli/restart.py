@@ -15,7 +15,7 @@ def command(processes: tuple[str, ...], run: str | None, as_json: bool) -> None:
     """Restart processes; all others go on, and are told that these are gone and back.
 
     A process stops its nodes, keeps their state, and starts again with it. It does not count against the restarts that
-    the topology allows, and one that had been given up gets all its tries back.
+    the topology allows. One that has been given up cannot come back before the run is begun again with --resume.
 
     \b
     Examples:

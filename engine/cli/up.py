@@ -77,6 +77,9 @@ def command(
       pipeline up base.yaml -f paper.yaml --set fee_tier=3000 --out runs/paper --port-offset 100
     """
     needed("zmq", "rich")
+    from engine.process.limits import pin_threads
+
+    pin_threads()  # before anything imports a library that makes threads
     from engine.process.prepare import Asked, prepare
 
     asked = Asked([file, *overlays], list(sets), out, seed, speed, record, port_offset, resume, force, machine)

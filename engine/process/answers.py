@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.process.control_server import Connection, Refused
 from engine.process.kill_switch import Round
+from engine.process.lifecycle import State
 from engine.wire.table import WireTable, wire_name
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any] | Awaitable[dict[str, Any]]
 LONGEST_REASON = 500
+GIVEN_UP = (State.PERMANENT, State.FATAL)
 
 
 class Answers:
@@ -67,6 +69,11 @@ class Answers:
         name = _text(message, "process")
         if name not in self._supervisor.fleet.members:
             raise Refused(f"no process {name!r}; there are {', '.join(self._supervisor.fleet.members)}")
+        if self._supervisor.fleet.members[name].state in GIVEN_UP:
+            raise Refused(
+                f"process {name!r} was given up, and the others go on without it until the run is begun again: "
+                "`pipeline down`, then `pipeline up --resume`"
+            )
         if not self._supervisor.restart(name):
             raise Refused(f"the run is {self._supervisor.fleet.phase}: process {name!r} cannot be restarted now")
         return {}

@@ -17,6 +17,10 @@ from engine.process.log_file import Rate
 
 HELLO_S = 5.0
 MOST_CLIENTS = 64
+URGENT = ("halt", "stop")
+"""What is heard from whoever comes when there are as many clients already: the kill switch is not to be crowded out."""
+MOST_CONNECTIONS = 256
+"""Of all kinds, those included that have not said what they are: descriptors are what a supervisor cannot do without."""
 EVENTS_PER_S = 500.0
 UNREAD_BYTES = 4 << 20
 """A peer that leaves so much unread is cut off."""
@@ -119,6 +123,10 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer)
+        if len(self._open) >= MOST_CONNECTIONS:
+            self.refused["too many connections"] += 1
+            connection.close()
+            return
         self._open.add(connection)
         try:
             await self._greet(connection)
@@ -148,11 +156,9 @@ class ControlServer:
                     raise Refused(f"no process {name!r} was started as number {epoch} under id {connection.pid}")
                 await self._listen_to(name, connection)
             case {"hello": "client"}:
-                if self._clients >= MOST_CLIENTS:
-                    raise Refused(f"{MOST_CLIENTS} others are connected already")
                 self._clients += 1
                 try:
-                    await self._answer(connection)
+                    await self._answer(connection, crowded=self._clients > MOST_CLIENTS)
                 finally:
                     self._clients -= 1
                     self.desk.left(connection)
@@ -180,11 +186,13 @@ class ControlServer:
         finally:
             self.desk.hung_up(name, connection, reason)
 
-    async def _answer(self, connection: Connection) -> None:
-        while (message := await connection.receive(LONGEST_ASK)) is not None:
+    async def _answer(self, connection: Connection, *, crowded: bool) -> None:
+        while (message := await connection.receive(LONGEST_ASK, HELLO_S if crowded else None)) is not None:
             question = message.get("ask")
             if not isinstance(question, str):
                 raise Malformed("a line must ask something")
+            if crowded and question not in URGENT:
+                raise Refused(f"{MOST_CLIENTS} others are connected already; only {' and '.join(URGENT)} are heard")
             try:
                 answer = self.desk.asked(question, message, connection)
                 connection.send({"ok": True, **(answer if isinstance(answer, dict) else await answer)})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.process.answers import Answers
 from engine.process.control_server import Connection
+from engine.process.logs import safe
 
 if TYPE_CHECKING:
     from engine.process.supervisor import Supervisor
@@ -69,7 +70,7 @@ class Desk:
         printed = self._supervisor.outputs.close(name)
         member = self._fleet.members[name]
         if member.error is None and status != 0 and (last := last_error(printed)):
-            member.error = last
+            member.error = safe(last, "error")
         self._fleet.exited(name, status, time.monotonic(), innocent=report.get("innocent", False))
 
     # --- processes --------------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ class Desk:
             case "stopped":
                 self._fleet.said_stopped(name, now_s)
             case "failed":
-                self._fleet.said_failed(name, str(message["error"]), message.get("node"))
+                self._fleet.said_failed(name, safe(str(message["error"]), "error"), message.get("node"))
             case "broken":
                 reason = f"wire {message['wire']} is broken: what was lost on it cannot be repeated"
                 self._supervisor.switch.halt(reason)

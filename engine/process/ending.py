@@ -13,7 +13,7 @@ class Ending:
 
     A node is stopped when all writers of its inputs have closed; those of feedback wires do not count, or a loop would
     wait for itself. Its handlers may still be called by feedback, but what it sends after its end goes nowhere.
-    `end` tells other processes that a node sends nothing more.
+    `end` tells other processes that a node sends nothing more; `stop_rest` does not, since this process may come back.
     """
 
     def __init__(self, host: Host, plan: Plan, node_ids: Iterable[str], end: Callable[[str], None]) -> None:
@@ -33,7 +33,7 @@ class Ending:
 
     def begin(self) -> None:
         """Stop what has nothing before it; `advance()` goes on from there."""
-        self.begun = True
+        self.begun = self.host.stopping = True
         self.advance()
 
     def advance(self) -> None:
@@ -45,10 +45,14 @@ class Ending:
                 if all(self.host.ports[source].closed for source in self._before[node_id]):
                     self.left.remove(node_id)
                     progress = True
-                    self._stop(node_id)
+                    try:
+                        self._stop(node_id)
+                    finally:
+                        self._end(node_id)
 
     def stop_rest(self) -> None:
-        """Stop all nodes that are left without waiting for what comes before them."""
+        """Stop all nodes that are left, without waiting for what comes before them or telling what comes after."""
+        self.host.stopping = True
         while self.left:
             self._stop(self.left.pop(0))
 
@@ -60,4 +64,3 @@ class Ending:
         finally:
             host.close(node_id)
             host.silence(node)
-            self._end(node_id)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
-from engine.process.lifecycle import HUBS, State, backoff_s, how_it_ended, may_restart, recent
+from engine.process.lifecycle import HUBS, State, backoff_s, how_it_ended, in_a_row, may_restart, recent
 from engine.process.member import Action, Go, Halt, Kill, Member, Note, Start, Tell, overdue
 from engine.process.settings import Settings
 
@@ -27,6 +27,10 @@ class Phase(StrEnum):
     STOPPING = "stopping"
     EXITING = "exiting"
     OVER = "stopped"
+
+
+def _gone(member: Member, *, final: bool) -> dict[str, Any]:
+    return {"do": "gone", "process": member.name, "final": final, "epoch": member.epoch}
 
 
 class Fleet:
@@ -83,9 +87,11 @@ class Fleet:
         self.exited(name, 1, now_s)
 
     def connected(self, name: str) -> None:
-        """Note that a process listens to us."""
+        """Note that a process listens to us; for those that were given up before it was born it is not to wait."""
         member = self.members[name]
         member.connected = True
+        given_up = [each for each in self.members.values() if each.state in (State.PERMANENT, State.FATAL)]
+        self.actions += [Tell(name, _gone(each, final=True)) for each in given_up if each is not member]
         if member.exiting:
             self.actions.append(Tell(name, {"do": "exit"}))
 
@@ -163,7 +169,7 @@ class Fleet:
         self.actions.append(Note("error", f"ended: {how}" + (f" ({member.error})" if member.error else ""), name))
         member.error = member.error or how
         if may_restart(member.restart, member.starts_s, now_s):
-            tries = len(recent(member.starts_s, now_s, member.restart.window_s))
+            tries = in_a_row(member.starts_s, now_s, self.settings.steady_s)
             self._again(member, now_s, backoff_s(tries, self.settings, self.random), counted=True)
         else:
             self._give_up(member, now_s)
@@ -182,7 +188,7 @@ class Fleet:
         then = member.restart.then
         member.enter(State.PERMANENT if then == "go_on" else State.FATAL)
         self._tell_gone(member, final=True)
-        self.actions.append(Note("critical", reason, member.name))
+        self.actions.append(Note("critical", f"was given up: {member.error}", member.name))
         if then == "go_on":
             if self.phase is Phase.STARTING:
                 self.joined(member.name, None, now_s)  # nobody waits for it
@@ -211,7 +217,7 @@ class Fleet:
         self._see_whether_stopped(now_s)
 
     def _tell_gone(self, member: Member, *, final: bool) -> None:
-        self._tell_all({"do": "gone", "process": member.name, "final": final}, but=member)
+        self._tell_all(_gone(member, final=final), but=member)
 
     def _tell_all(self, command: dict[str, Any], but: Member | None = None) -> None:
         self.actions += [

@@ -58,8 +58,18 @@ def recent(starts_s: Iterable[float], now_s: float, window_s: float) -> list[flo
     return [start for start in starts_s if now_s - start < window_s]
 
 
+def in_a_row(starts_s: Sequence[float], now_s: float, steady_s: float) -> int:
+    """Return how many of the last restarts did not live for `steady_s`: a process that did begins anew."""
+    count, ended_s = 0, now_s
+    for start_s in reversed(starts_s):
+        if ended_s - start_s >= steady_s:
+            break
+        count, ended_s = count + 1, start_s
+    return count
+
+
 def backoff_s(failures: int, settings: Settings, random: Random) -> float:
-    """Return how long to wait after so many restarts within the window: twice as long each time, with jitter."""
+    """Return how long to wait after so many restarts in a row: twice as long each time, with jitter."""
     pause = min(settings.longest_backoff_s, settings.first_backoff_s * 2.0 ** min(failures, 64))
     return pause * (1 + settings.jitter * (2 * random.random() - 1))
 

@@ -113,11 +113,6 @@ def log_to_file(folder: Path, process: str, options: LogOptions, lines_per_s: fl
     return handler
 
 
-def hush(yes: bool) -> None:
-    """Log errors only, because room on the disk is short; or again what was asked for."""
-    logging.disable(logging.WARNING if yes else logging.NOTSET)
-
-
 def keep_crash(folder: Path, process: str, epoch: int, error: BaseException, keep: int) -> Path:
     """Write the traceback of what ended a process into a file of its own; only the last `keep` files stay."""
     crashes = folder / CRASHES

@@ -11,6 +11,9 @@ from engine.process.settings import Settings
 from engine.topology.model import Restart
 from engine.wire.hub_topics import used_hubs
 
+HUBS_RESTART = Restart(max=100)
+"""Hubs hold nothing that matters, and it matters that they are there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -132,7 +135,7 @@ def members_of(run: Run, settings: Settings, epochs: dict[str, int]) -> list[Mem
     """Return the processes of a run in the order of their start, hubs first."""
     topology = run.plan.topology
     hubs = any(hub.machine == run.machine for hub in used_hubs(topology).values())
-    found = [Member(HUBS, Restart(), settings.start_s, settings.liveness_s)] if hubs else []
+    found = [Member(HUBS, HUBS_RESTART, settings.start_s, settings.liveness_s)] if hubs else []
     for name in start_order(run.plan):
         declared = topology.processes.get(name)
         if declared is not None and declared.machine != run.machine:

@@ -127,7 +127,9 @@ def claim(folder: Path) -> Claim:
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _lock(folder, lock)
-        sockets = sockets_of(folder, sockets_base())
+        base = sockets_base()
+        _remove_dead(base)
+        sockets = sockets_of(folder, base)
         if sockets.is_symlink() or sockets.exists():
             make_private(sockets)
             shutil.rmtree(sockets)
@@ -136,6 +138,26 @@ def claim(folder: Path) -> Claim:
         os.close(lock)
         raise
     return Claim(folder, sockets, lock)
+
+
+def _remove_dead(base: Path) -> None:
+    """Remove the sockets of runs that were killed with their supervisor and never started again."""
+    for path in base.glob(f"*/{MARK}"):
+        folder = _read(path).get("folder")
+        if not isinstance(folder, str) or sockets_of(Path(folder), base) != path.parent:
+            continue
+        try:
+            lock = os.open(Path(folder, LOCK), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            shutil.rmtree(path.parent, ignore_errors=True)  # the run folder itself is gone
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held meanwhile, so that no run begins there
+            shutil.rmtree(path.parent, ignore_errors=True)
+        except BlockingIOError:
+            continue  # it is alive
+        finally:
+            os.close(lock)
 
 
 def _lock(folder: Path, lock: int) -> None:

@@ -26,6 +26,8 @@ class Settings:
 
     first_backoff_s: float = 0.1
     longest_backoff_s: float = 30.0
+    steady_s: float = 5.0
+    """A process that lived for so long is started again as after its first failure."""
     jitter: float = 0.25
     """A back-off is up to this fraction shorter or longer, by chance, so that restarts do not fall in step."""
 

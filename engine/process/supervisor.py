@@ -158,6 +158,9 @@ class Supervisor:
                 self._tick(time.monotonic())
                 if self._mistake is not None:
                     raise self._mistake
+        except BaseException as error:
+            self.fleet.failed = self.fleet.failed or f"{type(error).__name__}: {error}"
+            raise
         finally:
             await self._put_away()
         if self.fleet.failed is not None:
@@ -219,8 +222,7 @@ class Supervisor:
     def _do(self, action: Action) -> None:
         match action:
             case Start(name, epoch):
-                self.desk.beats.pop(name, None)
-                self.zygotes.fork(name, epoch, self.outputs.open(name))
+                self._fork(name, epoch)
             case Kill(name, number, explain):
                 self._kill(name, number, explain)
             case Tell(name, command):
@@ -234,6 +236,15 @@ class Supervisor:
                 self.switch.halt(reason)
             case Note(level, message, process):
                 self.note(level, message, process)
+
+    def _fork(self, name: str, epoch: int) -> None:
+        self.desk.beats.pop(name, None)
+        try:
+            output = self.outputs.open(name)
+        except OSError as error:
+            self.fleet.unborn(name, f"there is nothing it could print into: {error}", time.monotonic())
+        else:
+            self.zygotes.fork(name, epoch, output)
 
     def _kill(self, name: str, number: int, explain: bool) -> None:
         pid = self.fleet.members[name].pid

@@ -112,7 +112,7 @@ def processes(status: Status) -> Table:
         rows.append(
             (
                 Cell(name),
-                Cell(state, STATE_STYLES.get(state, "")),
+                Cell(f"{state}, paused", "warn") if each.get("paused") else Cell(state, STATE_STYLES.get(state, "")),
                 Cell("-" if each.get("pid") is None else str(each["pid"])),
                 Cell(_whole(each.get("restarts")), "warn" if each.get("restarts") else ""),
                 Cell(span(each.get("started_s"))),

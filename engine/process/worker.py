@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import signal
 import time
 from typing import Any
@@ -161,6 +162,9 @@ class _Worker:
         """Stop every node now, waiting for nobody; what the wires still owe is in the journal."""
         if self.over.done():
             return
+        if self.going is None:  # nothing has begun: what is on disk stands
+            self.over.set_result(ExitCode.DONE)
+            return
         try:
             self.live.tick()
             self.ending.stop_rest()
@@ -192,6 +196,10 @@ class _Worker:
         if self.going is not None:
             self.going.cancel()
             await asyncio.gather(self.going, return_exceptions=True)
+        try:
+            await self.live.close()  # drivers put away what they own while all that they may need is still there
+        except Exception as error:  # noqa: BLE001  (how this process ends has been decided)
+            log.info("what was under way has ended with %s: %s", type(error).__name__, error)
         self.taps.close()
         self.wires.close()
         self.journal.close()
@@ -206,7 +214,7 @@ class _Worker:
 
     def _on_wires(self) -> None:
         """Take what has come from other processes, and do all that follows from it."""
-        if self.over.done() or self.going is None:  # before it begins, `join` itself takes what comes
+        if not self._sound or self.going is None:  # before it begins, `join` itself takes what comes
             return
         try:
             self.live.tick()
@@ -218,6 +226,8 @@ class _Worker:
     def settle(self) -> None:
         """After an event: commit what others rely on, release what waited for it, and see whether the end has come."""
         wires = self.wires
+        if not self._sound:
+            return
         if self.ending.begun:
             self.ending.advance()
         if wires.uncommitted:
@@ -229,8 +239,19 @@ class _Worker:
             self._commit()
             self.link.send("stopped")
 
+    @property
+    def _sound(self) -> bool:
+        """Whether what is held here may be kept: no node has failed, and the end has not come.
+
+        Others may still be called in the few turns of the loop until a failure ends this process. What they handle
+        then the failed node has missed: it is to come again, after the restart.
+        """
+        return not (self.host.failed or self.over.done())
+
     def _commit(self) -> None:
         """Put state, timers, positions and what the wires owe on disk as one; then let go what was held back."""
+        if not self._sound:
+            return
         began = time.perf_counter()
         self.journal.checkpoint(self.host)
         if self.recorder:
@@ -247,12 +268,13 @@ class _Worker:
                 case "go":
                     self._go(command["pace"], command["halted"])
                 case "gone":
-                    self.wires.peer_gone(command["process"], command["final"])
+                    self.wires.peer_gone(command["process"], command["final"], command["epoch"])
                     self.settle()
                 case "halt":
                     self._tell_all("halt", command["reason"])
                     self.link.send("halted")
                 case "rearm":
+                    self.wires.peers.report_again()
                     self._tell_all("rearm")
                     self.link.send("rearmed")
                 case "stop":
@@ -298,7 +320,8 @@ class _Worker:
         for node in self.nodes:
             live = host.nodes[node.id]
             sent = {name: host.ports[node.id, name].sent for name in node.cls.spec.outputs}
-            gauges = {name: value for name in node.cls.spec.metrics if (value := getattr(live, name)) is not None}
+            shown = {name: _number(getattr(live, name)) for name in node.cls.spec.metrics}
+            gauges = {name: value for name, value in shown.items() if value is not None}
             nodes[node.id] = {
                 "events": self._events(node.id, wired["wires"]),
                 "sent": sum(sent.values()),
@@ -326,6 +349,15 @@ class _Worker:
             if wire.target[0] == node_id
         )
         return host.called[node_id].sent + received
+
+
+def _number(value: Any) -> float | None:
+    """Return what a node shows as a finite number, None where it is none: a gauge must never end its process."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _nodes_of(run: Run, name: str) -> list[PlannedNode]:

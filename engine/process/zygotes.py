@@ -24,10 +24,11 @@ class NoZygote(PipelineError):
 
 @dataclass
 class _One:
-    """One zygote: its process (None until it has reported), its connection, and what it has forked."""
+    """One zygote: its process (None until it has reported), its connection, what it is to fork, and what it has."""
 
     pid: int | None
     connection: socket.socket
+    asked: set[tuple[str, int]] = field(default_factory=set)
     living: dict[int, tuple[str, int]] = field(default_factory=dict)
     pinged_s: float | None = None
     continued: bool = False
@@ -65,6 +66,7 @@ class Zygotes:
         try:
             if self.active is None:
                 raise NoZygote("no zygote is left to start a process from; start the run again with --resume")
+            self.active.asked.add((name, epoch))
             self._send(self.active, {"do": "fork", "name": name, "epoch": epoch}, output)
         finally:
             os.close(output)
@@ -146,7 +148,10 @@ class Zygotes:
             one.pid = report["spare"]
             self._watch()
         else:
-            if "born" in report:
+            if "unborn" in report:
+                one.asked.discard((report["unborn"], report["epoch"]))
+            elif "born" in report:
+                one.asked.discard((report["born"], report["epoch"]))
                 one.living[report["pid"]] = (report["born"], report["epoch"])
                 self._watch()
             elif "exited" in report:
@@ -185,6 +190,8 @@ class Zygotes:
             self._listen(self.spare)
         if one in self._dead:
             self._reap_with(one)
+            for name, epoch in sorted(one.asked):
+                self._report({"exited": name, "epoch": epoch, "pid": None, "status": -signal.SIGKILL, "innocent": True})
 
     def _reap_with(self, one: _One) -> None:
         """Reap the processes of a zygote that has died; the kernel has killed them and made them ours."""

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class PendingCall:
-    """A timer of a node: calls `handler` at `due_ns`, and again each `period_ns` when that is above 0."""
+    """A timer of a node: calls `handler` at `due_ns`, and again each `period_ns` when that is above 0.
+
+    Periods that have gone by unnoticed, as while a process was down, are not made up for.
+    """
 
     __slots__ = ("cancelled", "cause", "cause_number", "data", "due_ns", "handler", "node", "period_ns", "serial")
 
@@ -34,7 +37,8 @@ class PendingCall:
 
     def fire(self, host: Host) -> None:
         if self.period_ns:
-            host.push(self, self.due_ns + self.period_ns)
+            gone_by = (host.clock.now_ns - self.due_ns) // self.period_ns
+            host.push(self, self.due_ns + (gone_by + 1) * self.period_ns)
         arguments = () if self.data is None else (self.data,)
         host.call(self.node, self.handler, arguments, self.cause, self.cause_number)
 

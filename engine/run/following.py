@@ -86,6 +86,7 @@ class Following:
                 "called": [port.sent for port in self._called],
                 "sent": [port.sent for port in self._ports],
                 "closed": [index for index, port in enumerate(self._ports) if port.closed],
+                "stopped": host.stopping,
                 "failed": sorted(host.failed),
                 "watches": [(watch.last_ns, watch.stale, watch.cancelled) for watch in host.watches],
                 "positions": positions,
@@ -96,11 +97,12 @@ class Following:
         """Return the pending timers in order, or None when they are those of the last `settle`."""
         if self._calls == self._calls_mark():
             return None
-        return _encode([_call_as_data(call) for _, _, call in sorted(self.host.calls) if not call.cancelled])
+        pending = sorted((*self.host.calls, *self.host.asleep))
+        return _encode([_call_as_data(call) for _, _, call in pending if not call.cancelled])
 
     def _calls_mark(self) -> tuple[int, int, int]:
         # Every call that is put on the list has a serial number; one that leaves it or is cancelled changes a count.
-        calls = self.host.calls
+        calls = (*self.host.calls, *self.host.asleep)
         return self.host.serial, len(calls), sum(call.cancelled for _, _, call in calls)
 
 
@@ -133,27 +135,34 @@ def _is_plain(data: Any) -> bool:
 
 
 def restore_counts(host: Host, layout: dict[str, Any], world: dict[str, Any]) -> None:
-    """Give a host its counts back, and what has come to its end."""
+    """Give a host its counts back, and what has come to its end; what was closed by a stop is open again."""
     for node_id, count in zip(layout["called"], world["called"], strict=True):
         if node_id in host.called:
             host.called[node_id].sent = count
     for index, (key, count) in enumerate(zip(layout["ports"], world["sent"], strict=True)):
         if port := host.ports.get(tuple(key)):
             port.sent = count
-            port.closed = index in world["closed"]
+            port.closed = index in world["closed"] and not world["stopped"]
 
 
 def restore_calls(host: Host, calls: list[dict[str, Any]], layout: dict[str, Any], world: dict[str, Any]) -> None:
-    """Give a host its pending timers and watches back; inputs that are newly watched are watched from now on."""
+    """Give a host its pending timers and watches back; inputs that are newly watched are watched from now on.
+
+    A watch that has ended because the run was stopped goes on from the last message.
+    """
     watches = {(watch.node.id, watch.input): watch for watch in host.watches}
     fresh = set(watches)
     for key, (last_ns, stale, cancelled) in zip(layout["watches"], world["watches"], strict=True):
         if watch := watches.get(tuple(key)):
-            watch.last_ns, watch.stale, watch.cancelled = last_ns, stale, cancelled
+            watch.last_ns, watch.stale, watch.cancelled = last_ns, stale, cancelled and not world["stopped"]
             fresh.discard(tuple(key))
+            if cancelled and not watch.cancelled and not stale:
+                host.push(watch, last_ns + watch.after_ns)
     for data in calls:
         if "input" not in data:
-            node = host.nodes[data["node"]]
+            node = host.nodes.get(data["node"])
+            if node is None:
+                continue  # it was taken out of the topology
             call = PendingCall(node, data["handler"], 0, data["period_ns"], data["data"], 0)
             writer, name, call.cause_number = data["cause"]
             origin = host.ports.get((writer, name)) if name else host.called.get(writer)

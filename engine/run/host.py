@@ -26,9 +26,12 @@ class Host:
 
     `port` is where the message being handled came from (or the calls of the node being called), and with its count
     names the cause of all that is sent meanwhile. Readers of a port are called in the order in which they were joined.
+    `asleep` are the calls of nodes that have been silenced. `stopping` says that nodes are being stopped: what closes
+    from then on is open again when the run goes on.
     """
 
     __slots__ = (
+        "asleep",
         "called",
         "calls",
         "clock",
@@ -41,6 +44,7 @@ class Host:
         "run_dir",
         "seed",
         "serial",
+        "stopping",
         "watches",
     )
 
@@ -56,6 +60,8 @@ class Host:
         self.outbox: list[tuple[Port, Message, Port, int]] = []
         self.entries: Iterator[tuple[Port, Message, Port, int]] = iter(())
         self.calls: list[tuple[int, int, PendingCall]] = []
+        self.asleep: list[tuple[int, int, PendingCall]] = []
+        self.stopping = False
         self.failed: set[str] = set()
         self.serial = 0
 
@@ -143,7 +149,7 @@ class Host:
     def cancel(self, node: Node, handler: str) -> None:
         """Cancel all pending calls of this handler; see `Node.cancel`."""
         gone = False
-        for _, _, call in self.calls:
+        for _, _, call in (*self.calls, *self.asleep):
             if call.node is node and call.handler == handler and not isinstance(call, Watch):
                 call.cancelled = gone = True
         if gone:  # taken off the list, which would otherwise fill with calls that are not to be made
@@ -217,10 +223,13 @@ class Host:
                     self.call(node, "input_closed", (input,))
 
     def silence(self, node: Node) -> None:
-        """Make no more calls of a node's own, and let what it still sends go nowhere."""
-        for _, _, call in self.calls:
-            if call.node is node:
-                call.cancelled = True
+        """Make no more calls of a node's own, and let what it still sends go nowhere.
+
+        Its calls are not made here, but they are not lost: they are due when the run goes on.
+        """
+        self.asleep += [entry for entry in self.calls if entry[2].node is node]
+        self.calls[:] = [entry for entry in self.calls if entry[2].node is not node]
+        heapq.heapify(self.calls)
         for port in self.ports.values():
             if port.node == node.id:
                 for reader, _ in port.targets:

@@ -27,7 +27,7 @@ from engine.run.following import Following, restore_calls, restore_counts
 from engine.run.host import Host
 from engine.run.kept import encode_fields, give_back, type_name
 
-VERSION = 2
+VERSION = 3
 APPLICATION = 0x70697065
 """Marks the file as a journal of ours (SQLite's application_id)."""
 LOCK_WAIT_S = 5.0
@@ -180,7 +180,13 @@ class Journal:
                     f"{self.path} holds state of node {node_id!r} ({type_written}), which this topology has not; "
                     "start with a new run folder"
                 )
-            give_back(node, version, data)
+            try:
+                give_back(node, version, data)
+            except (ValueError, TypeError, msgspec.MsgspecError) as error:
+                raise JournalDamaged(
+                    f"{self.path} holds state of node {node_id!r} (version {version}) that {type_written} cannot read: "
+                    f"{error}; start with a new run folder"
+                ) from error
             if version == node.spec.state_version:
                 self._written[f"node {node_id}"] = data
         host.clock.now_ns = world["now_ns"]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from engine.node import Node
-from engine.run.chance import pack_chance, unpack_chance
+from engine.run.chance import pack_chance
 from engine.wire.codec import decode_state, encode_state
 
 
@@ -43,8 +43,3 @@ def give_back(node: Node, version: int, data: bytes) -> None:
         fields = node.migrate(version, fields)
     for name, value in fields.items():
         setattr(node, name, value)
-
-
-def give_back_chance(node: Node, data: bytes) -> None:
-    """Put a node's chance where it stood."""
-    unpack_chance(node.random, data)

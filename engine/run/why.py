@@ -19,7 +19,6 @@ from engine.run.lookup import At, Records
 ID = re.compile(r"(?P<writer>[^#\s]+\.[^#.\s]*)#(?P<number>\d+)(?:@(?P<epoch>\d+))?")
 MOST_STEPS = 200
 MOST_IDS = 6
-NS_PER_US = 1_000
 
 
 @dataclass(slots=True)

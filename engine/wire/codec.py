@@ -16,6 +16,9 @@ from engine.message import Message
 _JSON = msgspec.json.Encoder(order="deterministic")
 _MSGPACK = msgspec.msgpack.Encoder(order="deterministic")
 
+FAST_ENCODE: Callable[[Message], bytes] = _MSGPACK.encode
+"""Encode a message of any type; raises OverflowError for one that only `encoder` of its type can encode."""
+
 
 @cache
 def encoder(kind: type[Message]) -> Callable[[Message], bytes]:
@@ -35,6 +38,12 @@ def encoder(kind: type[Message]) -> Callable[[Message], bytes]:
             return text(message)
 
     return encode
+
+
+@cache
+def fast_decoder(kind: type[Message]) -> Callable[[bytes], Any]:
+    """Return a function that decodes what is MessagePack; what it refuses may be for `decoder` to decode."""
+    return msgspec.msgpack.Decoder(kind).decode
 
 
 @cache

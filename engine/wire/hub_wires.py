@@ -20,7 +20,8 @@ from engine.wire.frame import LAST_VALUE, PORT_SHIFT, id_base, pack, tail
 from engine.wire.hub_client import Endpoints, HubPublisher, HubSubscriber
 from engine.wire.hub_frame import Sent, has_header, json_body, read_envelope, read_json
 from engine.wire.inbox import Inbox
-from engine.wire.link import Flow, Link
+from engine.wire.lane import Flow
+from engine.wire.link import Link
 from engine.wire.route import Route
 from engine.wire.security import Access
 from engine.wire.table import OUTSIDE, Published, TablePort

@@ -32,7 +32,7 @@ from engine.wire.frame import (
     tail_parts,
     unpack,
 )
-from engine.wire.link import Flow
+from engine.wire.lane import Flow
 from engine.wire.route import ALL, FRAME, MESSAGE, WANTED, Entry, Route
 from engine.wire.table import WireTable
 
@@ -290,11 +290,15 @@ class Inbox:
                     return  # an end: it comes before what follows it
                 continue
             assert route is not None, "what has no route is refused"
+            body = frame[HEADER_BYTES:]
             try:
-                message = route.decode(frame[HEADER_BYTES:])
-            except UNDECODABLE as error:
-                self._undecodable(route, error)
-                continue
+                message = route.fast(body)
+            except UNDECODABLE:
+                try:
+                    message = route.decode(body)
+                except UNDECODABLE as error:
+                    self._undecodable(route, error)
+                    continue
             sequence = message_id - route.base
             if not 0 < sequence <= SEQUENCE_MASK:
                 sequence = route.rebase(message_id)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import zmq
 
 from engine.topology.plan import PlannedWire
-from engine.wire.frame import LAST_VALUE, REPEAT, SKIPPED, flagged, parts, unpack
+from engine.wire.codec import decoder
+from engine.wire.frame import HEADER_BYTES, LAST_VALUE, REPEAT, SKIPPED, flagged, parts, unpack
+from engine.wire.lane import End, Flow, Lane
 from engine.wire.reliable import Unacknowledged
 from engine.wire.table import TablePort
 
@@ -18,127 +19,13 @@ PAUSE_ABOVE = 64
 """A process pauses once so many frames that must not be dropped have found no room in a peer's socket, until it has."""
 MOST_UNACKNOWLEDGED = 4_096
 """It also pauses while a peer owes so many acknowledgements on one port; it goes on at half of them."""
-
-FIRST_PATIENCE_S = 1.0
-"""What is not acknowledged in this time is sent again; then the time doubles."""
-
-Kind = Literal["block", "conflate", "drop_oldest", "reliable"]
+TOGETHER = 64
+_NOWAIT, _HAS_ROOM = int(zmq.NOBLOCK), int(zmq.POLLOUT)
+"""As plain numbers: a flag of pyzmq takes longer to combine than a frame takes to send."""
 _RENEWED = ("reliable", "conflate")
 """Kinds of lanes whose frames a peer is sent again when it comes back, so that they need not wait for it."""
 _KEPT = ("reliable", "block")
 _END = object()
-
-
-class Flow:
-    """What the links of a process share: whether sends are held back until a commit, and whether it is paused.
-
-    While it is `gathering`, frames that could leave are kept for a moment and leave together: a socket that is given
-    frames one by one wakes its thread, and the reader's, for each of them.
-    """
-
-    __slots__ = ("full", "gathering", "held", "holding", "links", "paused", "soon", "wake")
-
-    def __init__(self) -> None:
-        self.holding = False
-        self.held: list[tuple[Any, Any, int, bytes, Any]] = []  # (link or topic, lane or topic, sequence, frame, key)
-        self.full: set[Link] = set()
-        self.links: list[Link] = []
-        self.gathering = False
-        self.paused = False
-        self.wake: Callable[[], None] = _nothing
-        self.soon: Callable[[], None] = _nothing
-        """Have `wake` called in a turn of its own: from within a batch it would let later frames pass earlier ones."""
-
-    def pour(self) -> None:
-        """Send what has been gathered."""
-        for link in self.links:
-            if link.gathered:
-                link.pour()
-
-    def mark(self, link: Link, full: bool) -> None:
-        """Note that a link is full, or no longer; wake the process when the last one has room again."""
-        if full:
-            self.full.add(link)
-        else:
-            self.full.discard(link)
-        was, self.paused = self.paused, bool(self.full)
-        if was and not self.paused:
-            self.soon()
-
-
-def _nothing() -> None:
-    pass
-
-
-class Lane:
-    """One port on its way to one peer, under the policies of the wires that read it there.
-
-    Where these wires agree the frames that wait obey their policy; where they differ all are kept, as with `block`.
-    `key` reads what a conflated message is the newest of.
-    """
-
-    __slots__ = (
-        "caught_up",
-        "dropped",
-        "end",
-        "held_from",
-        "key",
-        "kind",
-        "link",
-        "most",
-        "newest",
-        "next",
-        "patience_s",
-        "port",
-        "progress_at",
-        "queued",
-        "superseded",
-        "unacknowledged",
-        "waiting",
-        "wires",
-    )
-
-    def __init__(self, port: TablePort, link: Link, wires: list[PlannedWire]) -> None:
-        self.port = port
-        self.link = link
-        self.wires = wires
-        self.kind, self.most = _common(wires)
-        fields = tuple({wire.policy.by: None for wire in wires if wire.policy.by is not None})
-        self.key: Callable[[Any], Any] | None = attrgetter(*fields) if fields else None
-        self.newest: dict[Any, bytes] = {}
-        self.caught_up = 0
-        self.queued = 0
-        self.next = 0
-        self.waiting: deque[Any] = deque()
-        self.superseded = 0
-        self.dropped = 0
-        self.unacknowledged = Unacknowledged() if self.kind == "reliable" else None
-        self.held_from: int | None = None
-        self.progress_at = 0.0
-        self.patience_s = FIRST_PATIENCE_S
-        self.end: End | None = None
-
-
-class End:
-    """The end of a lane: its frame, and whether the peer has acknowledged it."""
-
-    __slots__ = ("acknowledged", "frame", "sequence")
-
-    def __init__(self, sequence: int, frame: bytes) -> None:
-        self.sequence = sequence
-        self.frame = frame
-        self.acknowledged = False
-
-
-def _common(wires: list[PlannedWire]) -> tuple[Kind, int]:
-    kinds = {wire.policy.kind for wire in wires}
-    if "reliable" in kinds:
-        return "reliable", 0
-    if kinds == {"conflate"}:
-        return "conflate", 0
-    if kinds == {"drop_oldest"}:
-        return "drop_oldest", max(wire.policy.n or 1 for wire in wires)
-    return "block", 0
 
 
 class Link:
@@ -146,12 +33,13 @@ class Link:
 
     A peer is sent messages once it has been `greeted`; before that, and again after it is gone, the frames of reliable
     lanes wait as unacknowledged, the newest of conflated lanes as state, the rest in the backlog. `direct` says that
-    nothing stands between a sender and the socket.
+    nothing stands between a sender and the socket, `busy` that it has sent in this turn of the loop.
     """
 
     __slots__ = (
         "backlog",
         "blocked",
+        "busy",
         "bytes",
         "direct",
         "epoch",
@@ -175,7 +63,7 @@ class Link:
         self.peer = peer
         self.flow = flow
         flow.links.append(self)
-        self.gathered: list[tuple[Lane, int, bytes, Any]] = []
+        self.gathered: list[bytes] = []
         self.lanes: dict[int, Lane] = {}
         self.owing: list[Unacknowledged] = []
         self.socket: zmq.Socket[bytes] | None = None
@@ -185,6 +73,7 @@ class Link:
         self.kept = 0
         self.direct = False
         self.blocked = False
+        self.busy = False
         self.greeted = False
         self.heard_us = False
         self.fresh = False
@@ -213,7 +102,7 @@ class Link:
 
     def writable(self) -> bool:
         """Take note of what the descriptor tells, which otherwise goes on telling; return whether there is room."""
-        return self.socket is not None and bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT)
+        return self.socket is not None and bool(int(self.socket.getsockopt(zmq.EVENTS)) & _HAS_ROOM)
 
     def on_ready(self) -> None:
         """The socket's descriptor tells that something has changed."""
@@ -237,6 +126,8 @@ class Link:
 
     def put(self, lane: Lane, sequence: int, frame: bytes, key: Any = None) -> None:
         """Send a frame of a lane, now or when it can be sent."""
+        if self.gathered:
+            self.pour()
         if self.flow.holding:
             if lane.held_from is None:
                 lane.held_from = sequence
@@ -265,40 +156,50 @@ class Link:
             self.backlog["end", lane] = (lane, lane.end.sequence, lane.end.frame)
 
     def give(self, lane: Lane, sequence: int, frame: bytes, key: Any = None) -> None:
-        """Give a frame to the socket, while the link is `direct`."""
+        """Give a frame to the socket, while the link is `direct` and not `busy`."""
         try:
-            self.push(frame, zmq.NOBLOCK)
+            self.push(frame, _NOWAIT)
         except zmq.Again:
             self.refuse(lane, sequence, frame, key)
         else:
             self.sent += 1
             self.bytes += len(frame)
+            self.busy = self.flow.turn()
+
+    def gather(self, frame: bytes) -> None:
+        """Keep a frame for a moment, while the link is `direct` and `busy`."""
+        gathered = self.gathered
+        gathered.append(frame)
+        if len(gathered) >= TOGETHER:
+            self.pour()
 
     def pour(self) -> None:
         """Send what has been gathered, in order."""
         gathered, self.gathered = self.gathered, []
         rest = iter(gathered)
         if self.direct:
-            push, nowait = self.push, int(zmq.NOBLOCK)
+            push, nowait, frame = self.push, _NOWAIT, b""
             try:
-                for lane, sequence, frame, key in rest:  # noqa: B007  (used when the socket is full)
+                for frame in rest:
                     push(frame, nowait)
             except zmq.Again:
                 self.direct = False
-                self._queue(lane, sequence, frame, key)
-            else:
-                self._count(gathered)
-                return
+                rest = iter([frame, *rest])
         waiting = list(rest)
-        self._count(gathered[: len(gathered) - len(waiting) - 1])
-        for lane, sequence, frame, key in waiting:
-            self._queue(lane, sequence, frame, key)
-        if not self.blocked:
+        left = gathered[: len(gathered) - len(waiting)]
+        self.sent += len(left)
+        self.bytes += sum(map(len, left))
+        for frame in waiting:
+            self._queue(*self._lane_of(frame))
+        if waiting and not self.blocked:
             self.flush()
 
-    def _count(self, sent: list[tuple[Lane, int, bytes, Any]]) -> None:
-        self.sent += len(sent)
-        self.bytes += sum(len(each[2]) for each in sent)
+    def _lane_of(self, frame: bytes) -> tuple[Lane, int, bytes, Any]:
+        """Return what is known of a gathered frame beside its bytes."""
+        number, _, sequence = parts(unpack(frame)[0])
+        lane = self.lanes[number]
+        key = None if lane.key is None else lane.key(decoder(lane.port.message)(frame[HEADER_BYTES:]))
+        return lane, sequence, frame, key
 
     def refuse(self, lane: Lane, sequence: int, frame: bytes, key: Any = None) -> None:
         """Take a frame back that the socket had no room for."""
@@ -335,14 +236,14 @@ class Link:
         while True:
             try:
                 while urgent:
-                    push(urgent[0], zmq.NOBLOCK)
+                    push(urgent[0], _NOWAIT)
                     urgent.popleft()
                 if not self.greeted or self.fresh:
                     break
                 while backlog:
                     at = next(iter(backlog))
                     lane, sequence, frame = backlog[at]
-                    push(self._marked(lane, sequence, frame), zmq.NOBLOCK)
+                    push(self._marked(lane, sequence, frame), _NOWAIT)
                     self._sent(at, lane, sequence, frame)
                 break
             except zmq.Again:
@@ -373,7 +274,7 @@ class Link:
         """Pause the process when too much waits for this peer, and let it go on when that has gone."""
         owed = max((len(each) for each in self.owing), default=0)
         if self in self.flow.full:
-            if not self.kept and owed <= MOST_UNACKNOWLEDGED // 2:
+            if self.final or (not self.kept and owed <= MOST_UNACKNOWLEDGED // 2):
                 self.flow.mark(self, False)
         elif (self.kept > PAUSE_ABOVE or owed > MOST_UNACKNOWLEDGED) and not self.final:
             self.flow.mark(self, True)
@@ -382,6 +283,7 @@ class Link:
 
     def greet(self, epoch: int) -> None:
         """The peer is there, in this epoch: what it may lack goes first, then what waits."""
+        self.pour()
         self.epoch = epoch
         self.greeted = True
         self.fresh = True
@@ -429,7 +331,11 @@ class Link:
             self.flush()
 
     def lose(self, final: bool) -> None:
-        """The peer is gone. When it comes back it greets; after `final` it never does, and nothing is kept for it."""
+        """The peer is gone. When it comes back it greets; after `final` it does not before the run is resumed.
+
+        Then only what is owed to it on reliable lanes is kept, and nobody waits for it any more.
+        """
+        self.pour()
         self.greeted = self.heard_us = self.direct = False
         self.urgent.clear()
         if final:
@@ -439,15 +345,13 @@ class Link:
             for lane in self.lanes.values():
                 lane.queued = 0
                 lane.waiting.clear()
-                if lane.unacknowledged is not None:
-                    lane.unacknowledged.frames.clear()
-                if lane.end is not None:
-                    lane.end.acknowledged = True
         self.weigh()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits here, all is acknowledged, and every end that was sent has been heard."""
+        """Whether nothing waits here, all is acknowledged and every end heard, or there is nobody left to do so."""
+        if self.final:
+            return True
         return not self.backlog and not any(
             lane.unacknowledged or (lane.end is not None and not lane.end.acknowledged) for lane in self.lanes.values()
         )

@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine.errors import PipelineError
 from engine.message import Message
+from engine.wire.frame import PORT_SHIFT, WITHIN_PORT_MASK, at_port, unpack
+
+if TYPE_CHECKING:
+    from engine.wire.lane import Lane
+    from engine.wire.route import Route
 
 _ID_BYTES = 8
 REMEMBERED_IDS = 2_048
@@ -107,3 +113,63 @@ def identity_of(kind: type[Message]) -> tuple[str, ...]:
     """Return the fields that make up the business id of a message type; empty where it has none."""
     fields: tuple[str, ...] = getattr(kind, "identity", ())
     return fields
+
+
+class WiresState(msgspec.Struct, array_like=True):
+    """What is journaled: of each remote port the last id applied and the business ids; of each lane what it owes."""
+
+    incoming: dict[str, tuple[int, bytes]]
+    outgoing: dict[str, SentState]
+
+
+_encode_state = msgspec.msgpack.Encoder().encode
+_decode_state = msgspec.msgpack.Decoder(WiresState).decode
+
+
+def state_of(routes: list[Route], lanes: list[Lane]) -> bytes:
+    """Return what of these is journaled."""
+    return _encode_state(
+        WiresState(
+            {
+                str(route.table): (
+                    route.applied & WITHIN_PORT_MASK,
+                    route.identities.state() if route.identities is not None else b"",
+                )
+                for route in routes
+            },
+            {_name(lane): lane.unacknowledged.state() for lane in lanes if lane.unacknowledged is not None},
+        )
+    )
+
+
+def take_up(data: bytes, routes: list[Route], lanes: list[Lane], sent: Callable[[Lane], int]) -> None:
+    """Put routes and lanes back where they were; `sent` tells how much a lane's port has sent so far.
+
+    Raises PipelineError when something is owed to a process that does not read it any more.
+    """
+    state = _decode_state(data) if data else WiresState({}, {})
+    for route in routes:
+        applied, identities = state.incoming.get(str(route.table), (0, b""))
+        if applied:
+            route.applied = route.committed = route.table.number << PORT_SHIFT | applied
+            route.expect(route.applied + 1)
+        if route.identities is not None:
+            route.identities.restore(identities)
+    for lane in lanes:
+        if lane.unacknowledged is None:
+            continue
+        kept = state.outgoing.pop(_name(lane), None) or SentState(sent(lane), sent(lane), [])
+        number = lane.port.number
+        if kept.frames and unpack(kept.frames[0][1])[0] >> PORT_SHIFT != number:
+            kept.frames = [(sequence, at_port(frame, number)) for sequence, frame in kept.frames]
+        lane.unacknowledged.restore(kept)
+    lost = [name for name, kept in state.outgoing.items() if kept.frames]
+    if lost:
+        raise PipelineError(
+            f"the journal holds messages that were not acknowledged for {', '.join(lost)}, which this topology has "
+            "not; start with a new run folder"
+        )
+
+
+def _name(lane: Lane) -> str:
+    return f"{lane.port} -> {lane.link.peer}"

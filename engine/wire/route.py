@@ -13,7 +13,7 @@ from engine.run.host import Host
 from engine.run.port import Port, straight
 from engine.topology.model import Policy
 from engine.topology.plan import PlannedWire
-from engine.wire.codec import decoder
+from engine.wire.codec import decoder, fast_decoder
 from engine.wire.frame import EPOCH_SHIFT, SEQUENCE_MASK, tail
 from engine.wire.reliable import Identities, identity_of
 from engine.wire.table import TablePort, wire_name
@@ -134,6 +134,7 @@ class Route:
         "ended",
         "everyone",
         "expected",
+        "fast",
         "gap_since",
         "groups",
         "hub",
@@ -172,6 +173,7 @@ class Route:
         self.bases = bases
         self.tail = tail(table.schema)
         self.decode: Callable[[bytes], Message] = decoder(table.message)
+        self.fast: Callable[[bytes], Message] = fast_decoder(table.message)
         self.reliable = any(wire.policy.kind == "reliable" for wire in wires)
         self.identities = Identities(table.message) if identity_of(table.message) else None
         self.groups = _groups(wires)
@@ -199,7 +201,7 @@ class Route:
     @property
     def received(self) -> int:
         """Messages taken. Not counted one by one: `expected` moves on with each."""
-        return self.expected - self._before if self.expected else 0
+        return self.expected - self._before
 
     def expect(self, message_id: int) -> None:
         """Set what comes next, without having received anything."""

@@ -9,9 +9,10 @@ from operator import length_hint
 from engine.message import Message
 from engine.run.host import Host
 from engine.run.port import Port, Reader
-from engine.wire.codec import encoder
-from engine.wire.frame import id_base, pack, tail
-from engine.wire.link import Lane
+from engine.wire.codec import FAST_ENCODE, encoder
+from engine.wire.frame import pack, tail
+from engine.wire.lane import Lane
+from engine.wire.link import MOST_UNACKNOWLEDGED, TOGETHER
 
 
 def make_sender(host: Host, port: Port, lanes: list[Lane], bases: dict[Port, int], hold: Callable[[], None]) -> Reader:
@@ -28,17 +29,24 @@ def make_sender(host: Host, port: Port, lanes: list[Lane], bases: dict[Port, int
 def _sender_to_one(host: Host, port: Port, lane: Lane, bases: dict[Port, int]) -> Reader:
     base, last = bases[port], tail(lane.port.schema)
     encode, now_ns, link, outbox = encoder(port.message), time.time_ns, lane.link, host.outbox
-    flow = link.flow
+    fast = FAST_ENCODE
 
     def send(message: Message) -> None:
         # `host.cause()`, without the call.
         _, _, cause, number = outbox[0] if len(outbox) == 1 else outbox[~length_hint(host.entries)]
         sequence = port.sent
-        frame = pack(base | sequence, bases[cause] | number, now_ns(), last) + encode(message)
+        try:
+            body = fast(message)
+        except OverflowError:
+            body = encode(message)
+        frame = pack(base | sequence, bases[cause] | number, now_ns(), last) + body
         if not link.direct:
             link.put(lane, sequence, frame)
-        elif flow.gathering:
-            link.gathered.append((lane, sequence, frame, None))
+        elif link.busy:
+            gathered = link.gathered
+            gathered.append(frame)
+            if len(gathered) >= TOGETHER:
+                link.pour()
         else:
             link.give(lane, sequence, frame)
 
@@ -49,7 +57,7 @@ def _sender_to_many(
     host: Host, port: Port, lanes: list[Lane], bases: dict[Port, int], hold: Callable[[], None]
 ) -> Reader:
     base, last = bases[port], tail(lanes[0].port.schema)
-    encode, now_ns, flow = encoder(port.message), time.time_ns, lanes[0].link.flow
+    encode, now_ns = encoder(port.message), time.time_ns
     reliable = [lane for lane in lanes if lane.kind == "reliable"]
 
     def send(message: Message) -> None:
@@ -57,8 +65,11 @@ def _sender_to_many(
         sequence = port.sent
         frame = pack(base | sequence, bases[cause] | number, now_ns(), last) + encode(message)
         for lane in reliable:
-            if not lane.link.final and lane.unacknowledged is not None:
-                lane.unacknowledged.add(sequence, frame)
+            owed = lane.unacknowledged
+            # What a peer that was given up is owed waits for the run to be resumed. Beyond its bound it is lost, and
+            # the peer then finds the wire broken.
+            if owed is not None and not (lane.link.final and len(owed) >= MOST_UNACKNOWLEDGED):
+                owed.add(sequence, frame)
                 hold()
         for lane in lanes:
             link, key = lane.link, None
@@ -67,14 +78,9 @@ def _sender_to_many(
                 lane.newest[key] = frame
             if not link.direct:
                 link.put(lane, sequence, frame, key)
-            elif flow.gathering:
-                link.gathered.append((lane, sequence, frame, key))
+            elif link.busy:
+                link.gather(frame)
             else:
                 link.give(lane, sequence, frame, key)
 
     return send
-
-
-def bases_of(ports: dict[Port, int], epoch: int) -> dict[Port, int]:
-    """Return the id of sequence 0 of each port, given its number."""
-    return {port: id_base(number, epoch) for port, number in ports.items()}

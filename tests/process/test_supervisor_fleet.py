@@ -222,6 +222,20 @@ def test_what_is_given_up_does_to_the_run_what_it_declares(then, state, phase, h
     assert made.state("b") is (State.STOPPED if then == "stop" else State.OK)
 
 
+@pytest.mark.parametrize("then", ["halt", "go_on"])
+def test_who_starts_again_is_told_of_those_that_were_given_up_before(then):
+    made = world("a", "b", "c", restart=Restart(max=0, then=then)).begin()
+    made.end("a", 1)
+    made.settle()
+    made.fleet.members["b"].restart = USUAL
+    made.end("b", 1)
+    made.settle()
+    made.told.clear()
+    made.pass_time(5)
+    assert made.told == [("b", "gone"), ("b", "go")], "it would wait for ever to be greeted by a"
+    assert made.state("b") is State.OK
+
+
 def test_crashes_that_are_far_apart_are_never_too_many():
     made = world("a", restart=Restart(max=2, window_s=20)).begin()
     for _ in range(10):

@@ -132,6 +132,22 @@ def test_what_a_dead_run_has_left_is_removed_but_a_link_is_not_followed(tmp_path
     assert not is_locked(tmp_path / "run")
 
 
+def test_the_next_run_removes_the_sockets_of_all_that_are_dead_and_of_none_that_lives(tmp_path):
+    claims = {name: claim(tmp_path / name) for name in ("alive", "dead", "gone")}
+    for name, held in claims.items():
+        held.announce(name, "t")
+    os.close(claims["dead"].lock)
+    os.close(claims["gone"].lock)
+    shutil.rmtree(tmp_path / "gone")
+    claim(tmp_path / "next").release()
+    assert {name: held.sockets.exists() for name, held in claims.items()} == {
+        "alive": True,
+        "dead": False,
+        "gone": False,
+    }
+    claims["alive"].release()
+
+
 def test_the_path_of_a_socket_always_fits(tmp_path):
     assert socket_path(Path("/run/x"), "a.b").name == "a.b.sock"
     names = [f"{'n' * 120}{number}" for number in range(3)]

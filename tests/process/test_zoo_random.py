@@ -1,4 +1,4 @@
-"""A run under random faults for a while: it never doubles a process, never forgets a halt, and leaves nothing behind."""
+"""A run under random faults for a while: no process is doubled, no halt forgotten, nothing left behind."""
 
 from __future__ import annotations
 

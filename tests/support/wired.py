@@ -177,7 +177,7 @@ class Cable:
         queue.clear()
         party = self.parties[target]
         party.wires.inbox.sort(frames)
-        party.wires._answer_repeated()
+        party.wires.peers.answer()
 
     def greet(self) -> None:
         """Let everybody greet everybody until all have answered."""
@@ -185,7 +185,7 @@ class Cable:
             for party in self.parties.values():
                 for link in party.wires.links.values():
                     if not link.heard_us:
-                        party.wires._greet(link)
+                        party.wires.peers.greet(link)
             for source, target in list(self.queues):
                 self.carry(source, target)
 

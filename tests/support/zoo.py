@@ -136,7 +136,7 @@ async def dies(beast: Beast) -> None:
 
 
 async def fails(beast: Beast) -> None:
-    beast.link.send("failed", error="ValueError: told before the end", node="n")
+    beast.link.send("failed", error=beast.arguments.get("error", "ValueError: told before the end"), node="n")
     beast.end(1)
 
 

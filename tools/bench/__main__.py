@@ -6,7 +6,7 @@ import argparse
 import platform
 from statistics import median
 
-from tools.bench import demeter, hop, lp
+from tools.bench import demeter, hop, lp, wires
 
 
 def main() -> None:
@@ -22,8 +22,27 @@ def main() -> None:
     print(f"  bare call chain     {links['bare_ns']:8.0f} ns per link")
     print(f"  hop                 {links['hop_ns']:8.0f} ns per link")
     print(f"  ratio               {links['ratio']:8.1f} x\n")
+    _print_wires(*((20_000, 300, 1) if options.short else (300_000, 2_000, 5)))
     _print_graph(minutes, repeats)
     _print_peer()
+
+
+def _print_wires(messages: int, trips: int, rounds: int) -> None:
+    runs = [wires.measure(messages, trips) for _ in range(rounds)]
+
+    def mid(name: str) -> float:
+        return float(median(getattr(run, name) for run in runs))
+
+    print(f"wire between two processes: frames of {wires.FRAME_BYTES} bytes, all delivered (median of {rounds} rounds)")
+    print(f"  raw pyzmq, blocking {mid('raw_per_s'):8,.0f} messages/s")
+    print(f"  node to node        {mid('wire_per_s'):8,.0f} messages/s, {mid('share'):.0%} of raw")
+    print(f"  the same, conflated {mid('conflate_per_s'):8,.0f} messages/s taken")
+    print(f"  the same, by a hub  {mid('hub_per_s'):8,.0f} messages/s")
+    print(f"  the same, CURVE tcp {mid('curve_per_s'):8,.0f} messages/s")
+    print(f"round trip, paced at {wires.PACE_HZ:,}/s (p50 / p99)")
+    print(f"  raw pyzmq, blocking {mid('raw_p50_us'):8,.0f} / {mid('raw_p99_us'):,.0f} us")
+    print(f"  node to node        {mid('wire_p50_us'):8,.0f} / {mid('wire_p99_us'):,.0f} us")
+    print(f"  ratio               {mid('p50_ratio'):8.2f} x at p50\n")
 
 
 def _print_graph(minutes: int, repeats: int) -> None:

@@ -8,13 +8,16 @@ Round trip: paced at 1,000 a second, there and back through a node in another pr
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import signal
 import socket as socket_of_system
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
@@ -29,6 +32,9 @@ from engine.run.host import Host
 from engine.topology.model import HubDecl, Origin, Policy, PortRef, ProcessDecl, RunOptions, TcpAddress, Topology, Wire
 from engine.topology.plan import Plan, PlannedNode, PlannedWire
 from engine.wire.frame import HEADER_BYTES
+from engine.wire.hub_client import Endpoints
+from engine.wire.hub_relay import Relay
+from engine.wire.hub_topics import topics_of
 from engine.wire.keys import KeyFolder
 from engine.wire.table import WireTable
 from engine.wire.wires import Wires
@@ -98,12 +104,21 @@ class Measured:
 
     raw_per_s: float
     wire_per_s: float
-    conflate_read_per_s: float
+    conflate_per_s: float
+    hub_per_s: float
     curve_per_s: float
     raw_p50_us: float
     raw_p99_us: float
     wire_p50_us: float
     wire_p99_us: float
+
+    @property
+    def share(self) -> float:
+        return self.wire_per_s / self.raw_per_s
+
+    @property
+    def p50_ratio(self) -> float:
+        return self.wire_p50_us / self.raw_p50_us
 
 
 def plan(far: type[Node], policy: str, *, back: bool, hub: str | None = None) -> Plan:
@@ -156,10 +171,13 @@ class Process:
 
 def run_async(main: Callable[[], Any]) -> Any:
     """Run a coroutine as a worker does: on uvloop where it is installed."""
-    try:
-        from uvloop import new_event_loop
-    except ModuleNotFoundError:
-        new_event_loop = None
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with suppress(ModuleNotFoundError):
+        import uvloop
+
+        new_event_loop = uvloop.new_event_loop
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)  # as a worker has it
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main())
 
@@ -219,7 +237,10 @@ def raw_per_s(sockets: Path, messages: int) -> float:
 
 
 def wire_per_s(sockets: Path, messages: int, policy: str = "block", *, curve: bool = False) -> float:
-    """Return how many messages a second a wire passes, from node to node; with `curve` as between two machines."""
+    """Return how many messages a second a wire passes, from node to node; with `curve` as between two machines.
+
+    What a conflated wire passes over is counted too: it has been taken note of.
+    """
     graph = plan(Sink, policy, back=False)
     if curve:
         graph = apart(graph, sockets)
@@ -230,7 +251,7 @@ def wire_per_s(sockets: Path, messages: int, policy: str = "block", *, curve: bo
         await process.join()
         node, wires = process.node, process.wires
         route = wires.routes[0]
-        while (route.received if policy == "conflate" else node.count) < messages:
+        while (route.received + route.skipped if policy == "conflate" else node.count) < messages:
             await asyncio.sleep(0.001)
         took = time.perf_counter() - node.began
         os.write(write_fd, json.dumps(messages / took).encode())
@@ -245,10 +266,9 @@ def wire_per_s(sockets: Path, messages: int, policy: str = "block", *, curve: bo
         message = parcel(1)
         left = messages
         while left:
-            with wires.gathered():
-                for _ in range(min(left, SLICE)):
-                    inject(port, message)
-                left -= min(left, SLICE)
+            for _ in range(min(left, SLICE)):
+                inject(port, message)
+            left -= min(left, SLICE)
             await asyncio.sleep(0)
             while wires.paused:
                 await asyncio.sleep(0.001)
@@ -260,6 +280,70 @@ def wire_per_s(sockets: Path, messages: int, policy: str = "block", *, curve: bo
     try:
         return float(forked(lambda: run_async(receive), lambda: run_async(send)))
     finally:
+        os.close(read_fd)
+        os.close(write_fd)
+
+
+def hub_per_s(sockets: Path, messages: int) -> float:
+    """Return how many messages a second come from node to node by way of a hub, in a process of its own."""
+    with socket_of_system.socket() as one, socket_of_system.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        publish, subscribe = one.getsockname()[1], other.getsockname()[1]
+    hub = HubDecl("bench", (publish,), subscribe, "msgpack", _HERE)
+    written = Wire(PortRef("near", "out"), PortRef("bench", "parcels", hub=True), Policy(), 0, _HERE)
+    graph = plan(Sink, "block", back=False, hub="bench/parcels")
+    graph = replace(graph, topology=replace(graph.topology, hubs={"bench": hub}, wires=(written,)))
+    read_fd, write_fd = os.pipe()
+
+    def forward() -> None:
+        with zmq.Context() as context:
+            relay = Relay(context, "bench", topics_of(graph, "bench"), Endpoints({"bench": hub}))
+            poller = zmq.Poller()
+            for socket in (relay.writers, relay.readers):
+                poller.register(socket, zmq.POLLIN)
+            while True:
+                poller.poll()
+                relay.subscriptions()
+                relay.forward(2_048)
+
+    async def receive() -> None:
+        process = Process(graph, "far", sockets)
+        await process.join()
+        node, seen, since = process.node, 0, time.perf_counter()
+        while node.count < messages and time.perf_counter() - since < 2.0:  # a hub may lose what is too much for it
+            await asyncio.sleep(0.001)
+            if node.count > seen or not seen:
+                seen, since = node.count, time.perf_counter()
+        os.write(write_fd, json.dumps(node.count / (since - node.began)).encode())
+        process.wires.close()
+
+    async def send() -> float:
+        process = Process(graph, "near", sockets)
+        await process.join()
+        publisher = process.wires.hubs.publishers["bench"]
+        while not publisher.connected:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.3)  # the hub hears of its reader
+        message, port = parcel(1), process.host.ports["near", "out"]
+        for sent in range(messages):
+            process.host.inject(port, message)
+            if not sent % SLICE:
+                await asyncio.sleep(0)
+                while publisher.backlog:
+                    await asyncio.sleep(0.001)
+        result = float(await asyncio.get_running_loop().run_in_executor(None, os.read, read_fd, 100))
+        process.wires.close()
+        return result
+
+    relay_pid = os.fork()
+    if relay_pid == 0:
+        forward()
+    try:
+        return float(forked(lambda: run_async(receive), lambda: run_async(send)))
+    finally:
+        os.kill(relay_pid, signal.SIGKILL)
+        os.waitpid(relay_pid, 0)
         os.close(read_fd)
         os.close(write_fd)
 
@@ -339,10 +423,11 @@ def measure(messages: int = 300_000, trips: int = 2_000) -> Measured:
         raw = raw_per_s(sockets, messages)
         wire = wire_per_s(sockets, messages)
         conflate = wire_per_s(sockets, messages, "conflate")
+        hub = hub_per_s(sockets, messages // 4)
         curve = wire_per_s(sockets, messages, curve=True)
         raw_p50, raw_p99 = raw_round_trip_us(sockets, trips)
         wire_p50, wire_p99 = wire_round_trip_us(sockets, trips)
-    return Measured(raw, wire, conflate, curve, raw_p50, raw_p99, wire_p50, wire_p99)
+    return Measured(raw, wire, conflate, hub, curve, raw_p50, raw_p99, wire_p50, wire_p99)
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ def test_state_of_an_older_version_is_migrated_or_refused(tmp_path: Path, monkey
     with closing(Journal(tmp_path / "state.sqlite")) as journal:
         journal.save(host, {})
         monkeypatch.setattr(Smoother, "spec", replace(Smoother.spec, state_version=2))
-        with pytest.raises(ValueError, match="written by version 1"):
+        with pytest.raises(JournalDamaged, match="written by version 1"):
             journal.restore(host)
         monkeypatch.setattr(Smoother, "migrate", lambda self, version, fields: {"mean": fields["mean"] * 2})
         journal.restore(host)

@@ -20,7 +20,7 @@ from engine.wire.hub_client import Endpoints
 from engine.wire.hub_frame import Sent, json_body
 from engine.wire.hub_wires import HubWires
 from engine.wire.inbox import Inbox
-from engine.wire.link import Flow
+from engine.wire.lane import Flow
 from engine.wire.table import WireTable
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from support.weather import Alarm, Diary, Reading, Siren, Smoother, Thermometer,
 from engine import Node, Out, state
 from engine.clock import Clock, seconds_to_ns
 from engine.errors import NodeFailed
+from engine.process.ending import Ending
 from engine.run.build import build
 from engine.run.following import CannotKeep
 from engine.run.host import Host
@@ -116,6 +118,23 @@ def test_a_node_that_the_journal_does_not_know_is_refused(tmp_path: Path):
     more = plan_of([*plan.nodes, node("smoother", Smoother)], list(plan.wires))
     with pytest.raises(JournalDamaged, match=r"was written without node 'smoother'; start with a new run folder"):
         run.moved_to(more, tmp_path)
+
+
+def test_timers_of_a_node_that_is_gone_go_with_it(tmp_path: Path) -> None:
+    run = started(station(None))
+    run.host.schedule(run.host.nodes["diary"], "stop", 5.0, 0.0, None)
+    without = replace(station(None), nodes=station(None).nodes[:2], wires=station(None).wires[:1])
+    other = run.moved_to(without, tmp_path)
+    assert [call.node.id for *_, call in other.host.calls] == ["siren"]
+
+
+def test_state_that_a_node_can_no_longer_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = started(station(None))
+    monkeypatch.setattr(run.host.nodes["siren"], "raised", "often")
+    with pytest.raises(
+        JournalDamaged, match=r"state of node 'siren' \(version 1\) that .* cannot read: Expected `int`"
+    ):
+        run.moved_to(station(None), tmp_path)
 
 
 def test_a_node_that_cannot_start_again_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -311,6 +330,41 @@ def test_the_wires_and_what_has_ended_come_back(tmp_path: Path, monkeypatch: pyt
     assert len(other.alarms) == 1, "the failed node is not called again"
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_run_that_was_stopped_goes_on_with_its_timers_and_its_watches(tmp_path: Path, at_once: bool) -> None:
+    ended: list[str] = []
+    run = started(station())
+    run.at(5, 31.0)
+    ending = Ending(run.host, station(), ["sensor", "siren", "diary"], ended.append)
+    if at_once:
+        ending.stop_rest()
+    else:
+        ending.begin()
+    assert ended == ([] if at_once else ["sensor", "siren", "diary"]), "who comes back has not ended"
+    run.host.call_due(seconds_to_ns(100))
+    assert run.alarms == [], "what is stopped is not called"
+    other = run.moved_to(station(), tmp_path)
+    assert not any(port.closed for port in other.host.ports.values())
+    assert other.at(6) == ["6 31.000"]
+    assert other.at(16) == ["15 reading is silent: warn"]
+    assert other.at(61) == ["60 1 so far"]
+
+
+def test_periods_that_have_passed_meanwhile_are_not_made_up_for(tmp_path: Path) -> None:
+    other = started(station(None)).moved_to(station(None), tmp_path)
+    day = 24 * 3600
+    other.host.clock.now_ns = seconds_to_ns(day + 10)
+    assert other.at(day + 10) == [f"{day + 10} 0 so far"]
+    assert other.at(day + 60) == [f"{day + 60} 0 so far"]
+
+
+def test_a_timer_that_a_stopped_node_has_cancelled_does_not_come_back(tmp_path: Path) -> None:
+    run = started(station(None))
+    run.host.silence(run.host.nodes["siren"])
+    run.host.cancel(run.host.nodes["siren"], "remind")
+    assert run.moved_to(station(None), tmp_path).at(200) == []
+
+
 def test_a_full_disk_fails_the_commit_and_keeps_the_one_before(tmp_path: Path) -> None:
     run = started(station(None))
     with closing(Journal(tmp_path / "state.sqlite")) as journal:
@@ -355,7 +409,7 @@ def test_journals_of_others_are_refused(tmp_path: Path) -> None:
     data = bytearray(torn.read_bytes())
     data[4096:] = b"\x07" * (len(data) - 4096)
     torn.write_bytes(data)
-    with pytest.raises(JournalDamaged, match="written by journal version 1; this is version 2"):
+    with pytest.raises(JournalDamaged, match="written by journal version 1; this is version 3"):
         Journal(old)
     with pytest.raises(JournalDamaged, match="is a database of something else"):
         Journal(foreign)

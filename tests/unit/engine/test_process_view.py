@@ -49,6 +49,12 @@ def test_trouble_comes_first():
     assert table.rows[0][table.columns.index("lost")] == view.Cell("2", "bad")
 
 
+def test_a_process_that_waits_for_a_slow_reader_shows_it():
+    table = view.processes(status(processes={"a": process(paused=True), "b": process()}))
+    assert table.rows[0][1] == view.Cell("ok, paused", "warn")
+    assert table.rows[1][1] == view.Cell("ok", "good")
+
+
 def test_what_is_not_known_is_no_zero():
     table = view.processes(status(processes={"a": {"state": "starting", "pid": None, "cpu": None}}))
     assert {cell.text for cell in table.rows[0][2:-1]} == {"-"}

@@ -10,7 +10,7 @@ import zmq
 from support.wired import Cable, Fact, Level, Party, Sayer, Taker, node, party_plan, policy, wire
 
 from engine.wire.frame import SKIPPED, parts, tail_parts, unpack
-from engine.wire.link import PAUSE_ABOVE
+from engine.wire.link import PAUSE_ABOVE, TOGETHER
 
 
 def party(folder: Path, kind: str, **more: Any) -> Party:
@@ -76,7 +76,7 @@ def test_block_keeps_all_and_pauses_until_there_is_room(tmp_path: Path) -> None:
     made = party(tmp_path, "block")
     narrow = Narrow(made)
     woken: list[int] = []
-    made.wires.flow.wake = lambda: woken.append(1)
+    made.wires.flow.soon = lambda: woken.append(1)
     count = 0
     while not made.wires.paused:
         say(made, ("a", count))
@@ -88,6 +88,54 @@ def test_block_keeps_all_and_pauses_until_there_is_room(tmp_path: Path) -> None:
     assert not made.wires.paused
     assert woken
     made.wires.close()
+
+
+def test_frames_of_one_turn_leave_together_and_in_order(tmp_path: Path) -> None:
+    made = party(tmp_path, "conflate", by="key")
+    turns: list[Any] = []
+    made.wires.flow.call_soon = turns.append
+    narrow = Narrow(made)
+    narrow.room = 3
+    say(made, ("z", 1))
+    assert len(narrow.frames) == 1
+    say(made, ("a", 2), ("b", 3), ("c", 4), ("a", 5), ("b", 6), ("a", 7))
+    assert len(narrow.frames) == 1
+    turns.pop()()
+    assert not turns
+    assert len(narrow.frames) == 3
+    assert narrow.give(10) == [(1, 0), (2, 0), (3, 0), (4, 0), (6, SKIPPED), (7, 0)]
+    say(made, ("a", 8))
+    assert len(narrow.frames) == 7
+    made.wires.close()
+
+
+def test_a_long_turn_does_not_keep_frames_to_its_end(tmp_path: Path) -> None:
+    made = party(tmp_path, "block")
+    made.wires.flow.call_soon = lambda call: None
+    narrow = Narrow(made)
+    narrow.room = 1_000
+    say(made, *(("a", number) for number in range(TOGETHER * 2)))
+    assert len(narrow.frames) == TOGETHER + 1
+    made.wires.close()
+
+
+def test_a_greeting_that_overtakes_the_news_of_the_end_does_no_harm(cable: Any) -> None:
+    left = cable.parties["left"]
+    say(left, ("a", 1))
+    fresh = restart(cable, "right", 2)
+    cable.greet()
+    left.wires.peers.met = True
+    left.wires.peer_gone("right", False)
+    say(left, ("a", 2))
+    left.say("say.fact", Fact("one", 1))
+    left.settle()
+    for _ in range(3):
+        cable.repair()
+        cable.carry("left", "right")
+        cable.carry("right", "left")
+    fresh.on_wires()
+    assert fresh.node("take").levels[-1] == ("a", 2)
+    assert fresh.node("take").facts == ["one"]
 
 
 def test_one_frame_serves_several_wires_and_keeps_what_the_strictest_wants(tmp_path: Path) -> None:

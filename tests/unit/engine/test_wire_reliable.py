@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.wired import Cable, Fact, Party, Sayer, Taker, node, party_plan, policy, wire
 
 from engine.errors import PipelineError
-from engine.wire import wires as wires_module
+from engine.wire import peers as peers_module
 from engine.wire.reliable import Identities, Unacknowledged
 
 PLAN = party_plan(
@@ -62,7 +62,7 @@ class World:
                 queue.clear()
         self.cable.plug(party)
         for link in party.wires.links.values():
-            party.wires._greet(link)
+            party.wires.peers.greet(link)
 
     def say(self) -> None:
         self.fresh += 1
@@ -160,6 +160,20 @@ def test_a_fact_is_acknowledged_only_after_the_readers_commit(world: World) -> N
     assert world.party("left").wires.drained
 
 
+def test_a_fact_that_comes_again_before_the_readers_commit_is_not_acknowledged(world: World) -> None:
+    world.say()
+    world.commit("left")
+    world.cable.carry("left", "right")
+    world.party("right").wires.inbox.deliver()
+    world.cable.repair()
+    world.cable.carry("left", "right")
+    world.cable.carry("right", "left")
+    assert not world.party("left").wires.drained
+    world.crash("right")
+    world.settle()
+    assert world.party("right").node("take").facts == world.said
+
+
 def test_a_fact_known_by_its_business_id_is_not_applied_again(world: World) -> None:
     left, right = world.party("left"), world.party("right")
     for _ in range(2):
@@ -180,7 +194,7 @@ def test_a_fact_known_by_its_business_id_is_not_applied_again(world: World) -> N
 
 
 def test_a_gap_that_is_not_repaired_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wires_module, "REPAIR_WITHIN_S", -1.0)
+    monkeypatch.setattr(peers_module, "REPAIR_WITHIN_S", -1.0)
     world.say()
     world.commit("left")
     world.cable.queues["left", "right"].clear()

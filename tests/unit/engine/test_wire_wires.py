@@ -190,6 +190,25 @@ def test_a_paused_process_handles_nothing_but_takes_what_comes(tmp_path: Path) -
     run(main)
 
 
+def test_a_wire_that_stays_broken_is_reported_again_after_the_run_is_rearmed(tmp_path: Path) -> None:
+    async def main() -> None:
+        plan = party_plan(TWO, [wire("say.fact", "take.fact", policy("reliable"))])
+        left, right = Party(plan, "left", tmp_path), Party(plan, "right", tmp_path)
+        await join(left, right)
+        (route,) = right.wires.routes
+        route.gap_since = -1e9
+        for _ in range(3):
+            right.wires.peers.repair()
+        assert right.broken == ["say.fact -> take.fact"]
+        right.wires.peers.report_again()
+        right.wires.peers.repair()
+        assert right.broken == ["say.fact -> take.fact"] * 2
+        for party in (left, right):
+            party.wires.close()
+
+    run(main)
+
+
 def test_inputs_are_told_at_once_that_their_writer_is_gone_and_that_it_is_back(tmp_path: Path) -> None:
     async def main() -> None:
         stale = Policy("block", on_stale=OnStale(30.0, "stop"))
