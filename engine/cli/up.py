@@ -180,10 +180,15 @@ def _in_background(run: Run, resume: bool, metrics_port: int, wait: bool, as_jso
         if "error" in word:
             click.echo(f"error: {word['error']}", err=True)
         elif word["state"] == ("ready" if wait else "begun"):
+            halted = word["halted"]
             if as_json:
-                click.echo(json.dumps({"run": run.id, "folder": str(run.folder), "pid": child.pid}))
+                click.echo(json.dumps({"run": run.id, "folder": str(run.folder), "pid": child.pid, "halted": halted}))
             else:
                 click.echo(f"{word['state']}: in the background, process {child.pid}; `pipeline down` ends it")
+                if halted:
+                    click.echo(
+                        f"halted: {halted}. No order is placed until you release it: `pipeline rearm --run {run.folder}`"
+                    )
             return 0
     return child.exit_code()
 
@@ -200,7 +205,7 @@ def _background_life(run: Run, resume: bool, metrics_port: int, say: Callable[[d
             state = "ready" if is_ready(status) else "begun"
             if state not in told:
                 told.add(state)
-                say({"state": state})
+                say({"state": state, "halted": status["run"]["halted"]})
 
     try:
         return _supervised(run, resume, Telling(run.folder, Silent), metrics_port, click.echo)

@@ -20,7 +20,7 @@ MOST_CLIENTS = 64
 URGENT = ("halt", "stop")
 """What is heard from whoever comes when there are as many clients already: the kill switch is not to be crowded out."""
 MOST_CONNECTIONS = 256
-"""Of all kinds, those included that have not said what they are: descriptors are what a supervisor cannot do without."""
+"""Of all kinds, with those that have not said yet what they are: without descriptors a supervisor cannot work."""
 EVENTS_PER_S = 500.0
 UNREAD_BYTES = 4 << 20
 """A peer that leaves so much unread is cut off."""

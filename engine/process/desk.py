@@ -111,7 +111,7 @@ class Desk:
             case "failed":
                 self._fleet.said_failed(name, safe(str(message["error"]), "error"), message.get("node"))
             case "broken":
-                reason = f"wire {message['wire']} is broken: what was lost on it cannot be repeated"
+                reason = f"wire {message['wire']} is broken or has stalled; the log of process {name!r} says why"
                 self._supervisor.switch.halt(reason)
             case "halted" | "rearmed":
                 self._supervisor.switch.confirmed(event, name)

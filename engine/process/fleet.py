@@ -65,7 +65,7 @@ class Fleet:
 
     def _start_workers(self, now_s: float) -> None:
         for member in self.members.values():
-            if member.name != HUBS and member.state is State.STOPPED:
+            if member.name != HUBS and member.state is State.WAITING:
                 self._start(member, now_s)
 
     def _start(self, member: Member, now_s: float) -> None:
@@ -256,7 +256,7 @@ class Fleet:
             began = self.phase is Phase.RUNNING
             self.phase, self.deadline_s = Phase.STOPPING, now_s + self.settings.stop_s
             for member in self.members.values():
-                if member.state in (State.RECOVERABLE, State.PERMANENT):
+                if member.state in (State.WAITING, State.RECOVERABLE, State.PERMANENT):
                     member.due_s = None
                     member.enter(State.STOPPED)
                 elif member.alive:

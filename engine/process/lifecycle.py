@@ -20,6 +20,8 @@ HUBS = "hubs"
 class State(StrEnum):
     """Where a process is in its life."""
 
+    WAITING = "waiting"
+    """It has not been started yet in this run."""
     STARTING = "starting"
     OK = "ok"
     RECOVERABLE = "recoverable"
@@ -33,8 +35,9 @@ class State(StrEnum):
 
 
 NEXT: dict[State, frozenset[State]] = {
-    State.STARTING: frozenset(State) - {State.STARTING},
-    State.OK: frozenset(State) - {State.OK},
+    State.WAITING: frozenset({State.STARTING, State.STOPPED}),
+    State.STARTING: frozenset(State) - {State.STARTING, State.WAITING},
+    State.OK: frozenset(State) - {State.OK, State.WAITING},
     State.RECOVERABLE: frozenset({State.STARTING, State.STOPPED}),
     State.PERMANENT: frozenset({State.STARTING, State.STOPPED}),
     State.FATAL: frozenset({State.STARTING}),

@@ -75,7 +75,7 @@ class Member:
     start_s: float
     liveness_s: float
     sources: bool = False
-    state: State = State.STOPPED
+    state: State = State.WAITING
     epoch: int = 0
     pid: int | None = None
     since_s: float = 0.0

@@ -81,7 +81,7 @@ REFUSED = ("frames_refused", "Frames that the process has refused, by reason.")
 LATENCY = ("wire_latency_seconds", "Time from sending to handling, on each wire between processes.")
 HUB = ("hub", "What the hub counts, by the name of the counter.")
 GAUGE = "gauge"
-STATES = ("starting", "ok", "recoverable", "permanent", "fatal", "stopping", "stopped")
+STATES = ("waiting", "starting", "ok", "recoverable", "permanent", "fatal", "stopping", "stopped")
 QUANTILES = {"p50": "0.5", "p99": "0.99"}
 
 

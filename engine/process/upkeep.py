@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,18 @@ PRUNE_S = 60.0
 
 
 class Upkeep:
-    """The recurring work of one supervisor."""
+    """The recurring work of one supervisor.
+
+    What walks through folders is done in threads, one at a time of each kind: a slow disk must not hold up the kill
+    switch. A disk that cannot be looked at is noted, and looked at again.
+    """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.watch = ProcessWatch(supervisor.settings)
         self.disk = Disk(Room.ENOUGH, 0, None)
         self._supervisor = supervisor
         self._due_s: dict[str, float] = {}
+        self._aside: dict[str, asyncio.Task[None]] = {}
 
     @property
     def recording(self) -> bool:
@@ -35,15 +41,31 @@ class Upkeep:
         """Do what is due."""
         settings = self._supervisor.settings
         self._each("processes", settings.watch_s, self._look_at_processes, now_s)
-        self._each("disk", settings.disk_s, self._look_at_disk, now_s)
+        self._each("disk", settings.disk_s, self._apart("disk", self._look_at_disk), now_s)
         self._each("save", SAVE_S, self.save_progress, now_s)
-        self._each("prune", PRUNE_S, self._prune, now_s)
+        self._each("prune", PRUNE_S, self._apart("prune", self._prune), now_s)
         self._each("show", SHOW_S, self.show, now_s)
 
     def _each(self, name: str, period_s: float, action: Callable[[float], None], now_s: float) -> None:
         if now_s >= self._due_s.get(name, 0.0):
             self._due_s[name] = now_s + period_s
             action(now_s)
+
+    def _apart(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> Callable[[float], None]:
+        def begin(now_s: float) -> None:
+            if name not in self._aside:
+                self._aside[name] = task = asyncio.ensure_future(work())
+                task.add_done_callback(lambda done: self._done(name, done))
+
+        return begin
+
+    def _done(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._aside[name]
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if not isinstance(error, OSError):
+            raise error
+        self._supervisor.note("error", f"the disk cannot be looked after ({name}): {error}")
 
     def show(self, now_s: float) -> None:
         """Hand the status to whoever looks on."""
@@ -74,9 +96,10 @@ class Upkeep:
             if reason is not None:
                 supervisor.fleet.kill(name, reason)
 
-    def _look_at_disk(self, now_s: float) -> None:
+    async def _look_at_disk(self) -> None:
         supervisor = self._supervisor
-        before, self.disk = self.disk.room, look_at_disk(supervisor.run.folder, supervisor.settings)
+        found = await asyncio.to_thread(look_at_disk, supervisor.run.folder, supervisor.settings)
+        before, self.disk = self.disk.room, found
         if self.disk.room > before:
             supervisor.note("critical", f"recordings stop: {self.disk.reason}")
             supervisor.desk.tell_going(self.record_off())
@@ -89,9 +112,10 @@ class Upkeep:
         """Return the command that ends recording."""
         return {"do": "record", "on": False, "reason": self.disk.reason}
 
-    def _prune(self, now_s: float) -> None:
+    async def _prune(self) -> None:
         supervisor = self._supervisor
         limit = supervisor.settings.keep_runs_bytes
         if limit is not None:
-            for folder in prune(supervisor.run.folder.resolve().parent, supervisor.run.folder, limit):
+            runs = supervisor.run.folder.resolve().parent
+            for folder in await asyncio.to_thread(prune, runs, supervisor.run.folder, limit):
                 supervisor.note("info", f"{folder} was removed: the runs beside this one hold more than declared")

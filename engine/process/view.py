@@ -17,6 +17,7 @@ LOST = ("dropped", "expired", "lost")
 """Counters of a wire that mean that a reader has not seen something which was not superseded."""
 STATE_STYLES: dict[str, Style] = {
     "ok": "good",
+    "waiting": "dim",
     "starting": "warn",
     "recoverable": "warn",
     "stopping": "warn",
@@ -128,7 +129,7 @@ def processes(status: Status) -> Table:
 
 
 def _rank(process: dict[str, Any]) -> tuple[int, float]:
-    trouble = ("fatal", "permanent", "recoverable", "starting", "stopping")
+    trouble = ("fatal", "permanent", "recoverable", "starting", "stopping", "waiting")
     state = process["state"]
     return (trouble.index(state) if state in trouble else len(trouble), -(process.get("cpu") or 0.0))
 
@@ -232,6 +233,7 @@ class Changes:
         self._states: dict[str, tuple[str, Any]] = {}
         self._halted: str | None = None
         self._lost: dict[str, int] = {}
+        self._unrecorded: dict[str, str | None] = {}
 
     def update(self, status: Status) -> Iterator[tuple[str, Style]]:
         """Yield (line, style) for each change since the last call."""
@@ -239,7 +241,13 @@ class Changes:
             now = (process["state"], process.get("epoch"))
             if self._states.get(name) != now:
                 self._states[name] = now
+                if process["state"] == "waiting":  # nothing has happened to it
+                    continue
                 yield _state_line(name, process), STATE_STYLES.get(process["state"], "")
+            unrecorded = (process.get("recording") or {}).get("stopped")
+            if unrecorded and unrecorded != self._unrecorded.get(name):
+                yield f"{name}: no longer recorded: {unrecorded}", "bad"
+            self._unrecorded[name] = unrecorded
         halted = status["run"].get("halted")
         if halted != self._halted:
             self._halted = halted

@@ -20,7 +20,8 @@ from engine.run.host import Host
 from engine.run.journal import Journal
 from engine.run.live import Live
 from engine.run.pace import Pace
-from engine.run.recording import Recorder, RecordingHost
+from engine.run.recording import CONVERTED_BYTES, Recorder, RecordingHost
+from engine.run.segment import RecordingFailed
 from engine.topology.plan import PlannedNode
 from engine.wire.table import WireTable, wire_name
 from engine.wire.wires import Wires
@@ -53,7 +54,8 @@ class _Worker:
         self.name = name
         self.epoch = epoch
         self.nodes = _nodes_of(run, name)
-        self.recorder = Recorder(run.folder / "recordings" / name, epoch=epoch) if run.record else None
+        self.unrecorded = ""  # why nothing is recorded although it was asked for
+        self.recorder = self._make_recorder() if run.record else None
         self.host = self._make_host()
         self.journal = Journal(run.folder / "state" / f"{name}.sqlite")
         self.wires = Wires(WireTable(run.plan), name, epoch, run.sockets, self.host, port_offset=run.port_offset)
@@ -66,6 +68,18 @@ class _Worker:
         self.restored = False
         self._lag_s = 0.0
         self._told_stopped = False
+
+    def _make_recorder(self) -> Recorder | None:
+        # A recording is not the ledger: a process that cannot keep one does its work all the same.
+        try:
+            return Recorder(self.run.folder / "recordings" / self.name, self.epoch, self._on_unrecorded)
+        except RecordingFailed as error:
+            self._on_unrecorded(error)
+            return None
+
+    def _on_unrecorded(self, error: RecordingFailed) -> None:
+        self.unrecorded = str(error)
+        log.critical("this process is no longer recorded, and goes on: %s", error)
 
     def _make_host(self) -> Host:
         run = self.run
@@ -110,7 +124,7 @@ class _Worker:
         if (kept := self.journal.restore(host)) is not None:
             self.restored = True
             positions, wired = kept
-            self.wires.restore(wired)
+            self.wires.restore(wired, self.journal.queues())
         first_ns = self.live.open_histories(positions)
         self.wires.attach(asyncio.get_running_loop(), self._on_wires)
         await self.wires.join()
@@ -125,6 +139,8 @@ class _Worker:
             host.clock.now_ns = self.live.pace.now_ns()
             host.start()
         else:
+            if self.run.speed is None:  # the time of recorded data is told anew each time
+                self.live.pace.go_on_from(host.clock.now_ns)
             self.live.tick()
             host.resume()
         if halted is not None:
@@ -204,10 +220,13 @@ class _Worker:
         self.wires.close()
         self.journal.close()
         if self.recorder:
-            if self.over.done() and self.over.result() == ExitCode.DONE:
-                self.recorder.close()
-            else:
-                self.recorder.abandon()
+            try:
+                if self.over.done() and self.over.result() == ExitCode.DONE:
+                    self.recorder.close(CONVERTED_BYTES)
+                else:
+                    self.recorder.abandon()
+            except RecordingFailed as error:
+                log.critical("the recording lacks its end: %s", error)
         self.link.close()
 
     # --- events -----------------------------------------------------------------------------------------------
@@ -256,7 +275,7 @@ class _Worker:
         self.journal.checkpoint(self.host)
         if self.recorder:
             self.recorder.flush()
-        self.journal.save(self.host, self.live.positions, self.wires.journal_state())
+        self.journal.save(self.host, self.live.positions, *self.wires.journal_state())
         self.wires.committed()
         self.commit_s = time.perf_counter() - began
 
@@ -285,6 +304,7 @@ class _Worker:
                 case "record":
                     if self.recorder and not command["on"]:
                         self.recorder.stop(command["reason"], self.host.clock.now_ns)
+                        self.unrecorded = self.recorder.stopped
                 case "tap":
                     self.taps.attach(command["id"], command["ports"], command["per_s"], command["to"])
                 case "untap":
@@ -336,7 +356,7 @@ class _Worker:
             "nodes": nodes,
             **wired,
             "journal": {"commits": self.journal.commits, "bytes": self.journal.bytes, "last_s": self.commit_s},
-            "recording": {"rows": self.recorder.rows if self.recorder else 0},
+            "recording": {"rows": self.recorder.rows if self.recorder else 0, "stopped": self.unrecorded or None},
             "taps": self.taps.stats(),
         }
 

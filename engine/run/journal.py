@@ -10,13 +10,15 @@ nothing in between. It stands between an order and the wire, so it writes only w
 | chance | where each node's chance stands | of nodes that have drawn from it |
 | host | `world`: the clock and all counts; `layout`: what they count | `world` always, `layout` once |
 | host | `calls`: pending timers; `wires`: see `Wires.journal_state` | when they have changed |
+| queue | what is added at one end and forgotten at the other, as frames that are owed | what is new; what is old goes |
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,7 +29,7 @@ from engine.run.following import Following, restore_calls, restore_counts
 from engine.run.host import Host
 from engine.run.kept import encode_fields, give_back, type_name
 
-VERSION = 3
+VERSION = 4
 APPLICATION = 0x70697065
 """Marks the file as a journal of ours (SQLite's application_id)."""
 LOCK_WAIT_S = 5.0
@@ -38,7 +40,21 @@ CREATE TABLE IF NOT EXISTS node (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chance (id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS host (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS queue (
+    name TEXT NOT NULL, number INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (name, number)
+) WITHOUT ROWID;
 """
+
+
+class QueueNews(NamedTuple):
+    """What has changed in a queue since the last commit: rows below `first` are forgotten, then `rows` are added.
+
+    A row is (number, value); numbers rise.
+    """
+
+    name: str
+    first: int
+    rows: Sequence[tuple[int, bytes]]
 
 
 class JournalDamaged(PipelineError):
@@ -106,9 +122,10 @@ class Journal:
             if type(node).checkpoint is not Node.checkpoint:
                 host.call(node, "checkpoint", ())
 
-    def save(self, host: Host, positions: dict[str, int], wires: bytes = b"") -> None:
-        """Commit: `positions` tells how many rows of each history have been handled, `wires` what the wires owe.
+    def save(self, host: Host, positions: dict[str, int], wires: bytes = b"", queues: Sequence[QueueNews] = ()) -> None:
+        """Commit: `positions` tells how many rows of each history have been handled.
 
+        `wires` and `queues` are what the wires know and owe, see `Wires.journal_state`.
         Raises JournalFailed, with nothing written, when the file cannot be written, as when the disk is full.
         """
         following, written = self._follow(host), self._written
@@ -123,7 +140,7 @@ class Journal:
         if (calls := following.calls()) is not None:
             values["calls"] = calls
         news = [pair for pair in values.items() if written.get(pair[0]) != pair[1]]
-        self._commit(states, chances, news)
+        self._commit(states, chances, news, queues)
         for node_id, _, _, fields in states:
             written[f"node {node_id}"] = fields
         written.update(news)
@@ -132,9 +149,10 @@ class Journal:
         following.settle()
         self.commits += 1
         written_now = [*(state[-1] for state in states), *(data for _, data in chances), *(data for _, data in news)]
+        written_now += [data for queue in queues for _, data in queue.rows]
         self.bytes += sum(map(len, written_now))
 
-    def _commit(self, states: list[Any], chances: list[Any], values: list[Any]) -> None:
+    def _commit(self, states: list[Any], chances: list[Any], values: list[Any], queues: Sequence[QueueNews]) -> None:
         """Write rows in one transaction, all or none."""
         execute, many = self._db.execute, self._db.executemany
         try:
@@ -144,6 +162,12 @@ class Journal:
             if chances:
                 many("INSERT OR REPLACE INTO chance VALUES (?, ?)", chances)
             many("INSERT OR REPLACE INTO host VALUES (?, ?)", values)
+            for name, first, rows in queues:
+                if first:
+                    execute("DELETE FROM queue WHERE name = ? AND number < ?", (name, first))
+                if rows:
+                    added = ((name, number, value) for number, value in rows)
+                    many("INSERT OR REPLACE INTO queue VALUES (?, ?, ?)", added)
             execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:
@@ -202,6 +226,16 @@ class Journal:
         host.restored()
         positions: dict[str, int] = world["positions"]
         return positions, wires
+
+    def queues(self) -> dict[str, list[tuple[int, bytes]]]:
+        """Return the rows of every queue, in order. Raises JournalDamaged."""
+        found: dict[str, list[tuple[int, bytes]]] = {}
+        try:
+            for name, number, value in self._db.execute("SELECT name, number, value FROM queue ORDER BY name, number"):
+                found.setdefault(name, []).append((number, value))
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(f"{self.path} is damaged: {error!r}; start with a new run folder") from error
+        return found
 
     def _follow(self, host: Host) -> Following:
         if self._following is None or self._following.host is not host:

@@ -102,7 +102,7 @@ class Live:
             self._free.set()
 
     def tick(self) -> None:
-        """Set the clock. The wall clock may be set back; a node's never is."""
+        """Set the clock. It never goes back: what little the wall clock is corrected by, it waits for."""
         clock = self.host.clock
         clock.now_ns = max(clock.now_ns, self.pace.now_ns())
 

@@ -59,7 +59,7 @@ class Part:
         self._inputs: dict[str, Array] = {}
 
     def _table(self) -> Any:
-        if not self.segment.closed:
+        if self.segment.is_stream:
             with suppress(FileNotFoundError):  # it has been closed meanwhile
                 return self._live_table()
         return self._closed_table()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from engine.run.segment import (
     BYTE_ORDER,
     CLOSED,
     COUNT_BYTES,
+    END_OF_STREAM,
     LENGTH_BYTES,
     STREAM,
     TAIL,
@@ -35,6 +37,8 @@ BATCH_ROWS = 1_000
 """Rows of one Arrow batch: few enough that writing them holds up nobody for long (about 1 ms)."""
 ROW_GROUP_ROWS = 50_000
 """Rows that a closed file keeps together."""
+CONVERTED_BYTES = 8 << 20
+"""A longer stream is not converted within a deadline: at about 40 MB/s a process would be killed over it."""
 
 _encode_rows = _encode_state = msgspec.msgpack.Encoder().encode
 
@@ -44,12 +48,19 @@ class Recorder:
 
     With `epoch` it writes the segment of one start of a process. `messages` are the types of the ports, by name, to be
     filled before the first row. Whatever writes raises RecordingFailed where it cannot, and leaves what was written
-    before as it was.
+    before as it was. With `on_failure`, what is written while rows come in does not raise: it ends the recording, and
+    `on_failure` is told why.
     """
 
-    def __init__(self, folder: Path, epoch: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, epoch: int | None = None, on_failure: Callable[[RecordingFailed], None] | None = None
+    ) -> None:
         pyarrow()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordingFailed(f"{folder} cannot be made: {error.strerror}") from error
+        self._on_failure = on_failure
         self.messages: dict[str, type[Message]] = {}
         self.stopped = ""
         self._torn = False
@@ -73,14 +84,25 @@ class Recorder:
     @property
     def rows(self) -> int:
         """How many rows have been recorded."""
-        return self._written + len(self._rows)
+        return self._written + (0 if self.stopped else len(self._rows))
 
     def flush(self) -> None:
         """Write what is new, so that the death of this process does not take it."""
-        rows = self._rows
         if self.stopped:
-            rows.clear()
-        elif len(rows) >= BATCH_ROWS:
+            self._rows.clear()
+            return
+        now_ns = self._rows[-1][0] if self._rows else 0
+        try:
+            self._flush()
+        except RecordingFailed as error:
+            if self._on_failure is None:
+                raise
+            self.stop(str(error), now_ns)
+            self._on_failure(error)
+
+    def _flush(self) -> None:
+        rows = self._rows
+        if len(rows) >= BATCH_ROWS:
             self._write_batch()
         elif len(rows) > self._flushed:
             if self._tail is None:
@@ -104,17 +126,23 @@ class Recorder:
         try:
             self._write_batch()
         except RecordingFailed as error:
-            reason = f"{reason}; {error}"
+            reason = reason if str(error) in reason else f"{reason}; {error}"
             self._rows.clear()
             self._torn = True
         self.stopped = reason
 
-    def close(self) -> Path:
-        """Write the rest, and keep everything as one Parquet file; return the file that holds the recording."""
+    def close(self, most_bytes: int | None = None) -> Path:
+        """Write the rest, and keep everything as one Parquet file; return the file that holds the recording.
+
+        A stream of more than `most_bytes` stays what it is, which readers do not mind.
+        """
         if not self.stopped:
             self._write_batch()
+        keep_stream = most_bytes is not None and self._stream.size > most_bytes
+        if keep_stream and not self._torn:
+            self._stream.append(END_OF_STREAM)
         self._shut()
-        if self._torn:
+        if keep_stream or self._torn:
             return self._stream.path
         part = self._closed.with_suffix(".part")
         try:
@@ -177,7 +205,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._size = 0
+        self.size = 0
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -189,18 +217,27 @@ class _File:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError as error:
-            os.ftruncate(self._file, self._size)
-            os.lseek(self._file, self._size, os.SEEK_SET)
-            raise RecordingFailed(
-                f"{self.path} cannot be written: {error.strerror}. See to the disk, or run with --no-record"
-            ) from error
-        self._size += len(data)
+            with suppress(OSError):  # readers leave out what is not whole
+                self._cut(self.size)
+            raise self._failed(error) from error
+        self.size += len(data)
 
     def clear(self) -> None:
-        if self._size:
-            os.ftruncate(self._file, 0)
-            os.lseek(self._file, 0, os.SEEK_SET)
-            self._size = 0
+        if self.size:
+            try:
+                self._cut(0)
+            except OSError as error:
+                raise self._failed(error) from error
+            self.size = 0
+
+    def _cut(self, size: int) -> None:
+        os.ftruncate(self._file, size)
+        os.lseek(self._file, size, os.SEEK_SET)
+
+    def _failed(self, error: OSError) -> RecordingFailed:
+        return RecordingFailed(
+            f"{self.path} cannot be written: {error.strerror}. See to the disk, or run with --no-record"
+        )
 
     def close(self) -> None:
         os.close(self._file)

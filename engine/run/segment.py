@@ -2,8 +2,9 @@
 
 A recording is a table in segments: one for each start (epoch) of each process, `<process>/events.<epoch>.*`; that of a
 backtest, which is one process that starts once, is a single `events.*`. Rows are in order of events. A segment that was
-closed is a Parquet file. Until then it is an Arrow IPC stream (`.arrow`) and a tail of the newest rows (`.tail`), which
-are readable at any time: while they are written, and after a crash, up to what was last flushed.
+closed is a Parquet file, or a complete stream where converting it would have taken too long. Until then it is an Arrow
+IPC stream (`.arrow`) and a tail of the newest rows (`.tail`), which are readable at any time: while they are written,
+and after a crash, up to what was last flushed.
 
 | column | meaning |
 | --- | --- |
@@ -28,6 +29,7 @@ are readable at any time: while they are written, and after a crash, up to what 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -43,6 +45,8 @@ from engine.message import Message
 CLOSED = ".parquet"
 STREAM = ".arrow"
 TAIL = ".tail"
+END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""How an Arrow IPC stream ends that is complete (Arrow columnar format, "IPC Streaming Format")."""
 COUNT_BYTES = 8
 LENGTH_BYTES = 4
 BYTE_ORDER: Literal["little"] = "little"
@@ -126,9 +130,22 @@ class Segment:
         return closed if closed.exists() else self.folder / (stem(self.epoch) + STREAM)
 
     @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream, closed or not, and no Parquet file."""
+        return self.path.suffix == STREAM
+
+    @property
     def closed(self) -> bool:
         """Whether the process closed it in order; otherwise it was cut short, or is still being written."""
-        return self.path.suffix == CLOSED
+        path = self.path
+        if path.suffix == CLOSED:
+            return True
+        try:
+            with path.open("rb") as file:
+                file.seek(-min(len(END_OF_STREAM), path.stat().st_size), os.SEEK_END)
+                return file.read() == END_OF_STREAM
+        except FileNotFoundError:
+            return self.path.suffix == CLOSED  # it has been closed meanwhile
 
     def __str__(self) -> str:
         if self.epoch is None:
@@ -148,7 +165,7 @@ class Segment:
     def batches(self) -> Iterator[Any]:
         """Yield its rows as Arrow batches; raise RecordingFailed when a closed file is damaged."""
         pa = pyarrow()
-        if not self.closed:
+        if self.is_stream:
             with suppress(FileNotFoundError):  # before the first batch: it has been closed meanwhile
                 yield from self.live_batches()
                 return

@@ -33,12 +33,17 @@ from engine.wire.frame import (
     unpack,
 )
 from engine.wire.lane import Flow
+from engine.wire.link import Link
 from engine.wire.route import ALL, FRAME, MESSAGE, WANTED, Entry, Route
 from engine.wire.table import WireTable
 
 TAKE_AT_ONCE = 50_000
 KEEP_WHEN_PAUSED = 100_000
-"""A paused process goes on taking frames up to so many, so that processes that wait for each other go on."""
+"""A paused process goes on taking frames up to so many, so that processes that wait for each other go on.
+
+Then it takes only TRICKLE in each tick, so that those before it are held up: acknowledgements and greetings, which may
+end the pause, come the same way. At twice as many the wires are reported as stalled."""
+TRICKLE = 64
 CHUNK = 64
 SLICE_NS = 50_000_000
 """After so long a drain lets timers and other sockets have their turn."""
@@ -71,7 +76,8 @@ class Words(Protocol):
 class Inbox:
     """Frames that have been taken from the sockets and not yet been delivered.
 
-    `refused` counts by reason what is no frame for this process; nothing that a peer sends raises.
+    `refused` counts by reason what is no frame for this process; nothing that a peer sends raises. `aside` is what came
+    before all that is `pending`, from processes that a paused one does not deliver from.
     """
 
     def __init__(self, table: WireTable, host: Host, flow: Flow, words: Words) -> None:
@@ -82,6 +88,9 @@ class Inbox:
         self.routes: list[Route | None] = [None] * MOST_PORTS
         self.hub_routes: list[Route | None] = [None] * MOST_PORTS
         self.pending: deque[Entry] = deque()
+        self.aside: deque[Entry] = deque()
+        self._open_to: frozenset[Link] | None = None
+        """Whose entries were not set aside when others were."""
         self.refused: Counter[str] = Counter()
         self.late_ends: list[Entry] = []
         self.plain = True
@@ -234,12 +243,48 @@ class Inbox:
 
     # --- delivering -------------------------------------------------------------------------------------------
 
+    def __len__(self) -> int:
+        return len(self.pending) + len(self.aside)
+
+    def waiting(self) -> Iterator[Entry]:
+        """Yield what is to be delivered."""
+        yield from self.aside
+        yield from self.pending
+
+    def tidy(self) -> None:
+        """Forget entries that nobody wants any more, to have room for others."""
+        for entries in (self.aside, self.pending):
+            wanted = [entry for entry in entries if entry[WANTED]]
+            if len(wanted) < len(entries):
+                entries.clear()
+                entries.extend(wanted)
+
+    def _bring_back(self) -> None:
+        """Put what was set aside before all that has come since."""
+        self.pending.extendleft(reversed(self.aside))
+        self.aside.clear()
+
+    def _set_aside(self, entry: Entry) -> bool:
+        """Return whether an entry is not to be delivered now: it waits, or what came before it is to be seen first."""
+        open_to = self.flow.open_to
+        if self.aside and open_to != self._open_to:
+            self.pending.appendleft(entry)
+            self._bring_back()
+            return True
+        if open_to is None or entry[0].peer in open_to:
+            return False
+        self._open_to = open_to
+        self.aside.append(entry)
+        return True
+
     def deliver(self) -> int:
-        """Deliver what is pending into the host until the process is paused or the slice is over; return how many.
+        """Deliver what may be delivered into the host until the slice is over, see `Flow`; return how many.
 
         What a failing node raises goes through; the rest stays pending.
         """
         before = self.delivered
+        if self.aside and self.flow.open_to != self._open_to:
+            self._bring_back()
         return self.host.receive(self._arrivals()) + self.delivered - before
 
     def deliver_straight(self, frames: list[bytes]) -> int:
@@ -250,7 +295,7 @@ class Inbox:
         count, at, until_ns = 0, 0, 0
         rest: Iterator[bytes] = iter(())
         try:
-            while at < len(frames) and not (self.pending or self.flow.paused):
+            while at < len(frames) and not (self.pending or self.aside or self.flow.paused):
                 now_ns = time.time_ns()
                 until_ns = until_ns or now_ns + SLICE_NS
                 if now_ns > until_ns:
@@ -311,7 +356,7 @@ class Inbox:
         pending, flow = self.pending, self.flow
         popleft = pending.popleft
         until_ns = 0
-        while pending and not flow.paused:
+        while pending and not flow.shut:
             flow.pour()
             now_ns = time.time_ns()
             until_ns = until_ns or now_ns + SLICE_NS
@@ -322,6 +367,8 @@ class Inbox:
                 first[0].latency.add(now_ns - first[2])
             for _ in range(min(CHUNK, len(pending))):
                 route, message_id, sent_ns, frame, _, _ = entry = popleft()
+                if (flow.paused or self.aside) and self._set_aside(entry):
+                    continue
                 if route.careful or frame is None:
                     self._deliver_one(route, entry, now_ns)
                 else:
@@ -336,7 +383,7 @@ class Inbox:
                     yield route.port, sequence, message
                     route.applied = message_id
                     route.sent_ns = sent_ns
-                if flow.paused:
+                if flow.shut:
                     break
 
     def _deliver_one(self, route: Route, entry: Entry, now_ns: int) -> None:

@@ -23,21 +23,42 @@ Kind = Literal["block", "conflate", "drop_oldest", "reliable"]
 class Flow:
     """What the links of a process share: whether sends are held back until a commit, and whether it is paused.
 
+    While it is `paused` no source is stepped and no timer made. It is `shut` as well, and delivers nothing, while a
+    peer's socket has no room. While it only waits for acknowledgements it delivers what comes from the processes in
+    `open_to` (None: all): the owing peers, and all that these reach over wires that drop nothing. One of them may be
+    waiting for this process in turn, round a circle in which nobody would deliver and nobody acknowledge. What comes
+    from others waits, so that a slow reader still holds up those before it.
+
     In one turn of the loop a link sends its first frame at once; the rest leave together, some at a time and at the end
     of the turn. A socket that is given frames one by one wakes its thread, and the reader's, for each of them.
     """
 
-    __slots__ = ("call_soon", "full", "held", "holding", "links", "paused", "soon", "turning", "wake")
+    __slots__ = (
+        "call_soon",
+        "full",
+        "held",
+        "holding",
+        "links",
+        "open_to",
+        "paused",
+        "shut",
+        "shut_by",
+        "soon",
+        "turning",
+        "wake",
+    )
 
     def __init__(self) -> None:
         self.holding = False
         self.held: list[tuple[Any, Any, int, bytes, Any]] = []  # (link or topic, lane or topic, sequence, frame, key)
         self.full: set[Link] = set()
+        self.shut_by: set[Link] = set()
+        self.open_to: frozenset[Link] | None = None
         self.links: list[Link] = []
         self.turning = False
         self.call_soon: Callable[[Callable[[], None]], Any] | None = None
         """Of the loop; without one every frame is sent at once."""
-        self.paused = False
+        self.paused = self.shut = False
         self.wake: Callable[[], None] = _nothing
         self.soon: Callable[[], None] = _nothing
         """Have `wake` called in a turn of its own: from within a batch it would let later frames pass earlier ones."""
@@ -63,14 +84,17 @@ class Flow:
             if link.gathered:
                 link.pour()
 
-    def mark(self, link: Link, full: bool) -> None:
-        """Note that a link is full, or no longer; wake the process when the last one has room again."""
-        if full:
-            self.full.add(link)
-        else:
-            self.full.discard(link)
-        was, self.paused = self.paused, bool(self.full)
-        if was and not self.paused:
+    def mark(self, link: Link, full: bool, shut: bool = True) -> None:
+        """Note that a link is full, and whether its socket is, or no longer; wake the process when it may go on."""
+        for marked, found in ((full, self.full), (full and shut, self.shut_by)):
+            if marked:
+                found.add(link)
+            else:
+                found.discard(link)
+        before = self.paused + self.shut
+        self.paused, self.shut = bool(self.full), bool(self.shut_by)
+        self.open_to = frozenset().union(*(each.returns for each in self.full)) if self.full else None
+        if self.paused + self.shut < before:
             self.soon()
 
 

@@ -18,7 +18,10 @@ from engine.wire.table import TablePort
 PAUSE_ABOVE = 64
 """A process pauses once so many frames that must not be dropped have found no room in a peer's socket, until it has."""
 MOST_UNACKNOWLEDGED = 4_096
-"""It also pauses while a peer owes so many acknowledgements on one port; it goes on at half of them."""
+"""It also pauses while a peer owes so many acknowledgements on one port; it goes on at half of them. Meanwhile it still
+delivers what may have to come first, see `Flow`."""
+MOST_WHILE_PAUSED = 16 * MOST_UNACKNOWLEDGED
+"""With so many unacknowledged it delivers nothing: each message that comes has more than one answer, without end."""
 TOGETHER = 64
 _NOWAIT, _HAS_ROOM = int(zmq.NOBLOCK), int(zmq.POLLOUT)
 """As plain numbers: a flag of pyzmq takes longer to combine than a frame takes to send."""
@@ -54,6 +57,7 @@ class Link:
         "owing",
         "peer",
         "push",
+        "returns",
         "sent",
         "socket",
         "urgent",
@@ -63,6 +67,8 @@ class Link:
         self.peer = peer
         self.flow = flow
         flow.links.append(self)
+        self.returns: frozenset[Link] = frozenset()
+        """The peers whose messages this one may be waiting for, at however many removes, before it acknowledges."""
         self.gathered: list[bytes] = []
         self.lanes: dict[int, Lane] = {}
         self.owing: list[Unacknowledged] = []
@@ -272,12 +278,15 @@ class Link:
 
     def weigh(self) -> None:
         """Pause the process when too much waits for this peer, and let it go on when that has gone."""
-        owed = max((len(each) for each in self.owing), default=0)
-        if self in self.flow.full:
-            if self.final or (not self.kept and owed <= MOST_UNACKNOWLEDGED // 2):
-                self.flow.mark(self, False)
-        elif (self.kept > PAUSE_ABOVE or owed > MOST_UNACKNOWLEDGED) and not self.final:
-            self.flow.mark(self, True)
+        flow = self.flow
+        was_full, was_shut = self in flow.full, self in flow.shut_by
+        full = shut = False
+        if not self.final:
+            owed = max((len(each) for each in self.owing), default=0)
+            shut = self.kept > (0 if was_shut else PAUSE_ABOVE) or owed > MOST_WHILE_PAUSED
+            full = shut or owed > (MOST_UNACKNOWLEDGED // 2 if was_full else MOST_UNACKNOWLEDGED)
+        if full != was_full or shut != was_shut:
+            flow.mark(self, full, shut)
 
     # --- the peer's life --------------------------------------------------------------------------------------
 

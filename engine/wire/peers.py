@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from engine.run.calls import Watch
 from engine.run.host import Host
+from engine.topology.plan import PlannedWire
 from engine.wire.codec import UNDECODABLE
 from engine.wire.frame import (
     ACK,
@@ -34,6 +35,8 @@ ASK_AGAIN_S = 0.05
 REPAIR_WITHIN_S = 5.0
 """A gap of a reliable wire that is still there after so long, its writer alive, is reported as broken."""
 LONGEST_PATIENCE_S = 8.0
+STALLED_AFTER_S = 30.0
+"""A wire has stalled when its process has been paused so long, with nothing delivered or acknowledged meanwhile."""
 log = logging.getLogger("wires")
 
 
@@ -50,6 +53,9 @@ class Peers:
         self.host = host
         self.flow = flow
         self.links = {peer: Link(peer, flow) for peer in table.peers(process)}
+        for peer, link in self.links.items():
+            beyond = table.reached(peer)
+            link.returns = frozenset(each for name, each in self.links.items() if name in beyond | {peer})
         self.routes: list[Route] = []
         self.direct: dict[int, Route] = {}
         self.lanes: list[Lane] = []
@@ -61,6 +67,9 @@ class Peers:
         self._names = tuple(table.processes)
         self._broken: set[str] = set()
         self._answer: dict[Route, None] = {}
+        self.stalls = 0
+        self._progress: object = None
+        self._progress_at = 0.0
 
     def add(self, route: Route) -> None:
         self.routes.append(route)
@@ -195,11 +204,13 @@ class Peers:
         self._word(route, route.applied & SEQUENCE_MASK, ACK | END)
 
     def _break(self, route: Route, reason: str) -> None:
-        for wire in (wire for group in route.groups for wire in group.wires):
-            name = wire_name(wire)
+        self._report([wire for group in route.groups for wire in group.wires], f"is broken: {reason}")
+
+    def _report(self, wires: list[PlannedWire], what: str) -> None:
+        for name in map(wire_name, wires):
             if name not in self._broken:
                 self._broken.add(name)
-                log.error("wire %s is broken: %s", name, reason)
+                log.error("wire %s %s", name, what)
                 self.on_broken(name)
 
     def report_again(self) -> None:
@@ -239,6 +250,35 @@ class Peers:
                     missing = route.expected & SEQUENCE_MASK
                     self._break(route, f"number {missing} is missing and was not sent again in {REPAIR_WITHIN_S:g} s")
                 self.on_gap(route)
+
+    def watch(self, waiting: int, most: int) -> None:
+        """Report the wires for which this process is paused when that has no end: `waiting` are its frames in memory.
+
+        That is so when peers that are there acknowledge nothing any more, and when more than `most` wait, as where
+        processes answer each message with more than one. It is for whoever runs the process to halt the run.
+        """
+        if not self.flow.full:
+            self._progress = None
+            return
+        lanes = [lane for link in self.flow.full if link.greeted for lane in link.lanes.values()]
+        owing = [lane for lane in lanes if lane.unacknowledged]
+        owed = [(lane, lane.unacknowledged.acknowledged) for lane in owing if lane.unacknowledged is not None]
+        progress = ([route.applied for route in self.routes], owed)
+        now = time.monotonic()
+        if progress != self._progress:
+            self._progress, self._progress_at = progress, now
+        still_s = now - self._progress_at
+        if owing and still_s > STALLED_AFTER_S:
+            self._stall(owing, f"has stalled: paused, and nothing was acknowledged for {still_s:.0f} s")
+        elif waiting > most:
+            waits = [lane for lane in lanes if lane.unacknowledged or (lane.kind == "block" and lane.queued)]
+            self._stall(waits, f"has stalled: paused, and {waiting:,} frames wait here: more comes than leaves")
+
+    def _stall(self, lanes: list[Lane], what: str) -> None:
+        wires = [wire for lane in lanes for wire in lane.wires]
+        if any(wire_name(wire) not in self._broken for wire in wires):
+            self.stalls += 1
+            self._report(wires, f"{what}; slow down what is sent, or break the way round")
 
     def _insist(self, lane: Lane, now: float) -> None:
         owed = lane.unacknowledged

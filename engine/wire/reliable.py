@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, takewhile
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import msgspec
 
 from engine.errors import PipelineError
 from engine.message import Message
+from engine.run.journal import QueueNews
 from engine.wire.frame import PORT_SHIFT, WITHIN_PORT_MASK, at_port, unpack
 
 if TYPE_CHECKING:
@@ -20,30 +21,24 @@ if TYPE_CHECKING:
     from engine.wire.route import Route
 
 _ID_BYTES = 8
+_OWED = "owed "
 REMEMBERED_IDS = 2_048
 RESEND_AT_ONCE = 1_000
 """Most frames that are sent again in one go; the rest follows as these are acknowledged."""
-
-
-class SentState(msgspec.Struct, array_like=True):
-    """What is journaled of one port to one peer: where the wire began, what is acknowledged, and the frames since."""
-
-    start: int
-    acknowledged: int
-    frames: list[tuple[int, bytes]]
 
 
 class Unacknowledged:
     """Frames of one port to one peer, from sending until the peer has applied them and put their effect on disk.
 
     `start` is the sequence after which the wire began, `acknowledged` the last one that the peer has acknowledged.
+    On disk are the frames above `forgotten` up to `written`.
     """
 
-    __slots__ = ("acknowledged", "frames", "start")
+    __slots__ = ("acknowledged", "forgotten", "frames", "start", "written")
 
     def __init__(self, start: int = 0) -> None:
         self.start = start
-        self.acknowledged = start
+        self.acknowledged = self.forgotten = self.written = start
         self.frames: deque[tuple[int, bytes]] = deque()
 
     def __len__(self) -> int:
@@ -65,26 +60,39 @@ class Unacknowledged:
         wanted = (each for each in self.frames if each[0] > sequence and (before is None or each[0] < before))
         return islice(wanted, RESEND_AT_ONCE)
 
-    def state(self) -> SentState:
-        return SentState(self.start, self.acknowledged, list(self.frames))
+    def news(self, name: str) -> QueueNews | None:
+        """Return what the disk does not know, under the name of a queue; None where it knows all."""
+        first = self.acknowledged + 1 if self.acknowledged > self.forgotten else 0
+        rows = _newest(self.frames, self.written)
+        return QueueNews(name, first, rows) if first or rows else None
 
-    def restore(self, state: SentState) -> None:
-        self.start, self.acknowledged = state.start, state.acknowledged
-        self.frames = deque(state.frames)
+    def settle(self) -> None:
+        """Note that the news is on disk."""
+        self.forgotten = self.acknowledged
+        if self.frames:
+            self.written = self.frames[-1][0]
+
+    def restore(self, start: int, acknowledged: int, frames: Iterable[tuple[int, bytes]]) -> None:
+        self.start, self.acknowledged = start, acknowledged
+        self.frames = deque(frames)
+        self.written = acknowledged
+        self.settle()
 
 
 class Identities:
     """The business ids of the newest messages of one wire: what is told twice is applied once.
 
-    A message class declares which fields make up its id: `identity = ("source", "number")`.
+    A message class declares which fields make up its id: `identity = ("source", "number")`. Ids are numbered from 1 as
+    they come; on disk are those above `forgotten` up to `written`.
     """
 
-    __slots__ = ("_ids", "_order", "_read")
+    __slots__ = ("_ids", "_order", "_read", "count", "forgotten", "written")
 
     def __init__(self, kind: type[Message]) -> None:
         self._read: Callable[[Any], Any] = attrgetter(*identity_of(kind))
         self._ids: set[bytes] = set()
-        self._order: deque[bytes] = deque()
+        self._order: deque[tuple[int, bytes]] = deque()
+        self.count = self.forgotten = self.written = 0
 
     def add(self, message: Message) -> bool:
         """Note a message; return whether its id is new."""
@@ -92,21 +100,42 @@ class Identities:
         if found in self._ids:
             return False
         self._ids.add(found)
-        self._order.append(found)
+        self.count += 1
+        self._order.append((self.count, found))
         if len(self._order) > REMEMBERED_IDS:
-            self._ids.discard(self._order.popleft())
+            self._ids.discard(self._order.popleft()[1])
         return True
 
     def discard_newest(self) -> None:
         """Take back the last `add`: its message has not been applied after all."""
-        self._ids.discard(self._order.pop())
+        self._ids.discard(self._order.pop()[1])
+        self.count -= 1
 
-    def state(self) -> bytes:
-        return b"".join(self._order)
+    def news(self, name: str) -> QueueNews | None:
+        """Return what the disk does not know, under the name of a queue; None where it knows all."""
+        if self.count == self.written:
+            return None
+        oldest = self._order[0][0]
+        return QueueNews(name, oldest if oldest > self.forgotten + 1 else 0, _newest(self._order, self.written))
 
-    def restore(self, data: bytes) -> None:
-        self._order = deque(data[at : at + _ID_BYTES] for at in range(0, len(data), _ID_BYTES))
-        self._ids = set(self._order)
+    def settle(self) -> None:
+        """Note that the news is on disk."""
+        self.written = self.count
+        if self._order:
+            self.forgotten = self._order[0][0] - 1
+
+    def restore(self, rows: Iterable[tuple[int, bytes]]) -> None:
+        self._order = deque(rows)
+        self._ids = {found for _, found in self._order}
+        self.count = self._order[-1][0] if self._order else 0
+        self.settle()
+
+
+def _newest(queue: deque[tuple[int, bytes]], above: int) -> list[tuple[int, bytes]]:
+    """Return the rows above a number, in order; it costs nothing for those that are not."""
+    found = list(takewhile(lambda row: row[0] > above, reversed(queue)))
+    found.reverse()
+    return found
 
 
 def identity_of(kind: type[Message]) -> tuple[str, ...]:
@@ -116,59 +145,84 @@ def identity_of(kind: type[Message]) -> tuple[str, ...]:
 
 
 class WiresState(msgspec.Struct, array_like=True):
-    """What is journaled: of each remote port the last id applied and the business ids; of each lane what it owes."""
+    """What is journaled as a whole: of each remote port the last id applied; of each lane (start, acknowledged)."""
 
-    incoming: dict[str, tuple[int, bytes]]
-    outgoing: dict[str, SentState]
+    incoming: dict[str, int]
+    outgoing: dict[str, tuple[int, int]]
 
 
 _encode_state = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(WiresState).decode
 
 
-def state_of(routes: list[Route], lanes: list[Lane]) -> bytes:
-    """Return what of these is journaled."""
-    return _encode_state(
-        WiresState(
-            {
-                str(route.table): (
-                    route.applied & WITHIN_PORT_MASK,
-                    route.identities.state() if route.identities is not None else b"",
-                )
-                for route in routes
-            },
-            {_name(lane): lane.unacknowledged.state() for lane in lanes if lane.unacknowledged is not None},
-        )
-    )
+class Books:
+    """What of routes and lanes is on disk, and what is yet to be written: the new only, however much is owed.
 
-
-def take_up(data: bytes, routes: list[Route], lanes: list[Lane], sent: Callable[[Lane], int]) -> None:
-    """Put routes and lanes back where they were; `sent` tells how much a lane's port has sent so far.
-
-    Raises PipelineError when something is owed to a process that does not read it any more.
+    A few numbers are written as a whole; the frames that a lane owes and the business ids of a route are queues.
     """
-    state = _decode_state(data) if data else WiresState({}, {})
-    for route in routes:
-        applied, identities = state.incoming.get(str(route.table), (0, b""))
-        if applied:
-            route.applied = route.committed = route.table.number << PORT_SHIFT | applied
-            route.expect(route.applied + 1)
-        if route.identities is not None:
-            route.identities.restore(identities)
-    for lane in lanes:
-        if lane.unacknowledged is None:
-            continue
-        kept = state.outgoing.pop(_name(lane), None) or SentState(sent(lane), sent(lane), [])
-        number = lane.port.number
-        if kept.frames and unpack(kept.frames[0][1])[0] >> PORT_SHIFT != number:
-            kept.frames = [(sequence, at_port(frame, number)) for sequence, frame in kept.frames]
-        lane.unacknowledged.restore(kept)
-    lost = [name for name, kept in state.outgoing.items() if kept.frames]
-    if lost:
-        raise PipelineError(
-            f"the journal holds messages that were not acknowledged for {', '.join(lost)}, which this topology has "
-            "not; start with a new run folder"
-        )
+
+    def __init__(self, routes: list[Route], lanes: list[Lane]) -> None:
+        self.routes = routes
+        self.lanes = lanes
+
+    def _queues(self) -> Iterator[tuple[str, Unacknowledged | Identities]]:
+        for lane in self.lanes:
+            if lane.unacknowledged is not None:
+                yield _OWED + _name(lane), lane.unacknowledged
+        for route in self.routes:
+            if route.identities is not None:
+                yield _ids_of(route), route.identities
+
+    def news(self) -> tuple[bytes, list[QueueNews]]:
+        """Return what is written as a whole, and what is new in the queues since `settle`."""
+        incoming = {str(route.table): route.applied & WITHIN_PORT_MASK for route in self.routes}
+        outgoing = {
+            _name(lane): (lane.unacknowledged.start, lane.unacknowledged.acknowledged)
+            for lane in self.lanes
+            if lane.unacknowledged is not None
+        }
+        news = [found for name, queue in self._queues() if (found := queue.news(name)) is not None]
+        return _encode_state(WiresState(incoming, outgoing)), news
+
+    def settle(self) -> None:
+        """Note that the news is on disk."""
+        for _, queue in self._queues():
+            queue.settle()
+
+    def take_up(self, data: bytes, queues: Mapping[str, list[tuple[int, bytes]]], sent: Callable[[Lane], int]) -> None:
+        """Put routes and lanes back where they were; `sent` tells how much a lane's port has sent so far.
+
+        Raises PipelineError when something is owed to a process that does not read it any more.
+        """
+        state = _decode_state(data) if data else WiresState({}, {})
+        for route in self.routes:
+            applied = state.incoming.get(str(route.table), 0)
+            if applied:
+                route.applied = route.committed = route.table.number << PORT_SHIFT | applied
+                route.expect(route.applied + 1)
+            if route.identities is not None:
+                route.identities.restore(queues.get(_ids_of(route), ()))
+        owed = {name.removeprefix(_OWED): rows for name, rows in queues.items() if name.startswith(_OWED)}
+        for lane in self.lanes:
+            if lane.unacknowledged is not None:
+                start, acknowledged = state.outgoing.get(_name(lane), (sent(lane), sent(lane)))
+                frames = owed.pop(_name(lane), [])
+                lane.unacknowledged.restore(start, acknowledged, _numbered(frames, lane.port.number))
+        if owed:
+            raise PipelineError(
+                f"the journal holds messages that were not acknowledged for {', '.join(owed)}, which this topology has "
+                "not; start with a new run folder"
+            )
+
+
+def _numbered(frames: list[tuple[int, bytes]], number: int) -> Iterator[tuple[int, bytes]]:
+    """Yield frames under the number that their port has now: those on disk keep that which it had."""
+    for sequence, frame in frames:
+        yield sequence, frame if unpack(frame)[0] >> PORT_SHIFT == number else at_port(frame, number)
+
+
+def _ids_of(route: Route) -> str:
+    return f"ids {route.table}" + (" by hub" if route.hub else "")
 
 
 def _name(lane: Lane) -> str:

@@ -113,6 +113,20 @@ class WireTable:
                 near |= ends
         return tuple(name for name in self.processes if name in near and name != process)
 
+    def reached(self, process: str) -> frozenset[str]:
+        """Return the processes that a process reaches over direct wires that drop nothing."""
+        ways: dict[str, set[str]] = {}
+        for wire in self.plan.wires:
+            if wire.policy.kind in ("reliable", "block") and wire.hub is None:
+                ways.setdefault(self.process_of[wire.source[0]], set()).add(self.process_of[wire.target[0]])
+        found: set[str] = set()
+        ahead = [process]
+        while ahead:
+            news = ways.get(ahead.pop(), set()) - found
+            found |= news
+            ahead += news
+        return frozenset(found)
+
     def published(self, process: str) -> list[Published]:
         """Return what the nodes of a process copy to hubs."""
         return [

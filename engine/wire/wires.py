@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import zmq
 
 from engine.errors import PipelineError
 from engine.run.host import Host
+from engine.run.journal import QueueNews
 from engine.run.port import OUTSIDE, Port
 from engine.topology.plan import PlannedWire
 from engine.wire.frame import (
@@ -25,10 +26,10 @@ from engine.wire.frame import (
 )
 from engine.wire.hub_client import Endpoints
 from engine.wire.hub_wires import HubWires
-from engine.wire.inbox import CHUNK, KEEP_WHEN_PAUSED, TAKE_AT_ONCE, Inbox
+from engine.wire.inbox import CHUNK, KEEP_WHEN_PAUSED, TAKE_AT_ONCE, TRICKLE, Inbox
 from engine.wire.lane import End, Flow
 from engine.wire.peers import Peers
-from engine.wire.reliable import state_of, take_up
+from engine.wire.reliable import Books
 from engine.wire.route import ALL, Route
 from engine.wire.security import Access, Door
 from engine.wire.sender import make_sender
@@ -71,6 +72,7 @@ class Wires:
         self.inbox = Inbox(table, host, self.flow, self.peers)
         self.peers.refuse = self.inbox.refuse
         self.hubs = HubWires(process, epoch, self.flow, self.inbox)
+        self.books = Books(self.routes, self.lanes)
         self.greeting = False
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._pull: zmq.Socket[bytes] | None = None
@@ -234,21 +236,22 @@ class Wires:
             self._door.turn()
         self._on_readable()
 
-    def _take(self) -> None:
+    def _take(self, room: int | None = None) -> None:
         """Take what the sockets hold into memory; words between processes take effect at once."""
-        self.inbox.sort(self._fetch())
+        self.inbox.sort(self._fetch(room))
         if self.hubs.subscribers:
             self.inbox.sort(self.hubs.fetch(TAKE_AT_ONCE), hub=True)
             self._more = self._more or self.hubs.more
         self.peers.answer()
 
-    def _fetch(self) -> list[bytes]:
+    def _fetch(self, room: int | None = None) -> list[bytes]:
         """Return what the sockets hold, as far as there is room for it."""
         self._taken = True
         pull = self._pull
         if pull is None or pull.closed:
             return []
-        room = min(TAKE_AT_ONCE, KEEP_WHEN_PAUSED - len(self.inbox.pending))
+        if room is None:
+            room = min(TAKE_AT_ONCE, KEEP_WHEN_PAUSED - len(self.inbox))
         frames: list[bytes] = []
         append, receive = frames.append, pull.recv
         self._more = True
@@ -272,20 +275,22 @@ class Wires:
     def drain(self) -> int:
         """Take what is there, apply policies and deliver into the host; return how many messages were delivered.
 
-        While the process greets or is paused nothing is delivered. What a failing node raises goes through, and the
-        rest stays queued. A long queue is delivered in slices: `wake` is then called again.
+        While the process greets nothing is delivered, while it is paused only what `Flow` tells. What a failing node
+        raises goes through, and the rest stays queued. A long queue is delivered in slices: `wake` is then called
+        again.
         """
         try:
             count = self._drain()
         finally:
             self.flow.pour()
-        if (self._more or self.inbox.pending) and not self.flow.paused:
+        has_room = not self.flow.paused or len(self.inbox) < KEEP_WHEN_PAUSED
+        if (self.inbox.pending and not self.flow.shut) or (self._more and has_room):
             self._soon()
         return count
 
     def _drain(self) -> int:
         inbox = self.inbox
-        if self.greeting or self.flow.paused or inbox.pending or not self._straight:
+        if self.greeting or self.flow.paused or inbox.pending or inbox.aside or not self._straight:
             self._take()
             count = 0 if self.greeting else inbox.deliver()
         else:
@@ -313,7 +318,7 @@ class Wires:
 
     @property
     def paused(self) -> bool:
-        """Whether so much waits for a peer that nothing is to be handled and no source stepped."""
+        """Whether so much waits for a peer that no source is to be stepped and no timer made."""
         return self.flow.paused
 
     # --- reliable wires ---------------------------------------------------------------------------------------
@@ -323,16 +328,20 @@ class Wires:
         """Whether something reliable was received or sent since the last commit."""
         return self.flow.holding
 
-    def journal_state(self) -> bytes:
-        """Return what must be on disk before anything that is held back may leave."""
-        return state_of(self.routes, self.lanes)
+    def journal_state(self) -> tuple[bytes, list[QueueNews]]:
+        """Return what must be on disk before anything that is held back may leave, see `Journal.save`."""
+        return self.books.news()
 
-    def restore(self, data: bytes) -> None:
+    def restore(self, data: bytes, queues: Mapping[str, list[tuple[int, bytes]]]) -> None:
         """Take up from a journaled state; called after `open()`, the ports' counts being restored already."""
-        take_up(data, self.routes, self.lanes, lambda lane: self.host.ports[lane.port.key].sent)
+        self.books.take_up(data, queues, lambda lane: self.host.ports[lane.port.key].sent)
 
     def committed(self) -> None:
-        """Release what was held back, and acknowledge what has been applied; called when the state is on disk."""
+        """Release what was held back, and acknowledge what has been applied.
+
+        Called when what `journal_state` has returned is on disk, with nothing sent or received in between.
+        """
+        self.books.settle()
         flow = self.flow
         flow.holding = False
         held, flow.held = flow.held, []
@@ -390,12 +399,19 @@ class Wires:
     @property
     def drained(self) -> bool:
         """Whether nothing is queued either way, all is acknowledged, and every end has been heard."""
-        quiet = not (self.flow.held or self.inbox.pending or self.inbox.late_ends) and self.hubs.drained
+        quiet = not (self.flow.held or len(self.inbox) or self.inbox.late_ends) and self.hubs.drained
         return quiet and all(link.idle for link in self.links.values())
 
     def _tick(self) -> None:
         """Do what is due when time has passed."""
         self.peers.repair()
+        if self.flow.paused:
+            if len(self.inbox) >= KEEP_WHEN_PAUSED:
+                self.inbox.tidy()
+                self._take(TRICKLE)
+            if self.inbox.pending and not self.flow.shut:
+                self._soon()
+        self.peers.watch(len(self.inbox), 2 * KEEP_WHEN_PAUSED)
         self.hubs.service()
         if self.inbox.late_ends:
             self.inbox.bring_late_ends()
@@ -407,7 +423,7 @@ class Wires:
         """Return what is told of wires, links and refused frames in each beat."""
         now_ns = time.time_ns()
         waiting: dict[Any, int] = {}
-        for entry in self.inbox.pending:
+        for entry in self.inbox.waiting():
             waiting[entry[0]] = waiting.get(entry[0], 0) + 1
         wires: dict[str, Any] = {}
         for route in self.routes:
@@ -419,6 +435,7 @@ class Wires:
                 for link in self.links.values()
             }
             | self.hubs.stats(),
+            "stalls": self.peers.stalls,
             "refused": dict(self.inbox.refused),
             "refused_peers": self._door.refused if self._door is not None else {},
         }

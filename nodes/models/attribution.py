@@ -9,6 +9,7 @@ import msgspec
 
 from engine import NS_PER_S, In, Node, Out, PipelineError, metric, param, state
 from nodes._lib.pnl import PRICE_SCALE, ZERO, Collateral, Exactly, LpBook, VenueBook, fixed, open_lp, price_of
+from nodes._lib.recent_ids import RecentIds
 from nodes._lib.trade_ids import trade_key
 from nodes.messages import Book, Conversion, Fill, LpState, Mark, PnlState, VenuePosition
 
@@ -22,10 +23,11 @@ class Rate(msgspec.Struct):
     expires_ns: int
 
 
-class Intake(msgspec.Struct):
+class Intake(msgspec.Struct, dict=True):
     """What a venue has told about one instrument and is not valued yet, and what was told once for all."""
 
-    trade_ids: set[str] = msgspec.field(default_factory=set)
+    trade_ids: list[str] = msgspec.field(default_factory=list)
+    """The last 10,000."""
     fills: list[Fill] = msgspec.field(default_factory=list)
     opening: Decimal = ZERO
     """Position from before the first fill that we know, to be taken over."""
@@ -36,13 +38,15 @@ class Intake(msgspec.Struct):
     contained: str = ""
     """Last trade that the first position contained; it and those before it are not to be booked again."""
 
+    def __post_init__(self) -> None:
+        self.booked = RecentIds(self.trade_ids)
+
     def add_fill(self, fill: Fill) -> bool:
         """Take a fill in once; return whether it is new."""
-        if fill.trade_id in self.trade_ids:
-            return False
         if self.contained and _not_after(fill.trade_id, self.contained):
             return False
-        self.trade_ids.add(fill.trade_id)
+        if not self.booked.add(fill.trade_id):
+            return False
         self.fills.append(fill)
         return True
 
@@ -72,9 +76,9 @@ class Attribution(Node):
 
     It begins at the first block close at which the mark and every rate are known; what is filled before is booked then.
     The LP is valued at each block close, with the mark that holds at the end of that instant; a venue at each fill,
-    fee and funding. Fills are the truth about a venue's position (once per instrument and trade id), its position
-    messages about funding and about what was held before. While a rate is unknown or has expired nothing is valued and
-    nothing is sent; what happened meanwhile is valued when the rate is back.
+    fee and funding. Fills are the truth about a venue's position (once per instrument and trade id, of which the last
+    10,000 are known), its position messages about funding and about what was held before. While a rate is unknown or
+    has expired nothing is valued and nothing is sent; what happened meanwhile is valued when the rate is back.
 
     A fee in another currency than the instrument's quote counts at its rate when it was paid.
     """

@@ -10,6 +10,7 @@ from engine import NS_PER_S, In, Out, metric, param, state
 from nodes._lib import limits
 from nodes._lib.kill_switch import Stoppable
 from nodes._lib.limits import Breach
+from nodes._lib.recent_ids import RecentIds
 from nodes._lib.unseen_fills import UnseenFills
 from nodes.messages import Book, GateVerdict, NetExposure, OrderRequest, OrderUpdate
 
@@ -30,7 +31,8 @@ class RiskGate(Stoppable):
     Cheap and absolute rules come first; the first that is breached decides. An input that is missing, older than its
     `max_age`, or not finite blocks. Cancels always pass. The exposure limit counts the worst case: net exposure, all
     open and unknown orders of the same side, fills not yet in the exposure, and this order. An order that lets |net|
-    fall even then passes beyond the limit, but never to beyond it on the other side.
+    fall even then passes beyond the limit, but never to beyond it on the other side. A client order id that one of the
+    last 10,000 passed orders had is a duplicate.
 
     Two latches hold for the rest of the run, a restart of the process included. Too many orders of one side within a
     window, or more fills of one side than LP exposure explains, block every order. A halt (by the stale action, or
@@ -81,7 +83,7 @@ class RiskGate(Stoppable):
     armed: bool = param(True, doc="false starts the gate halted.")
 
     open_orders: dict[str, PassedOrder] = state(factory=dict, doc="Passed orders without a known end.")
-    used_ids: set[str] = state(factory=set, doc="Client order ids of every order that passed.")
+    used_ids: list[str] = state(factory=list, doc="Client order ids of the last 10,000 orders that passed.")
     verdicts: int = state(0, doc="Verdicts so far.")
     refusals: int = state(0, doc="Requests refused so far.")
 
@@ -100,6 +102,7 @@ class RiskGate(Stoppable):
     orders_open: float | None = metric(unit="1", doc="Passed orders without a known end.")
 
     def start(self) -> None:
+        self.used = RecentIds(self.used_ids)
         self.refused, self.orders_open = float(self.refusals), float(len(self.open_orders))
         # What has been counted stays, the limits are those of today's params.
         self.halted = self.halted or not self.armed
@@ -159,7 +162,7 @@ class RiskGate(Stoppable):
             return
         self.rate.spend(now_ns)
         self.repetition.add(order.side, now_ns)
-        self.used_ids.add(order.client_order_id)
+        self.used.add(order.client_order_id)
         if not self.open_orders:
             self.unseen.expect()
         self.open_orders[order.client_order_id] = PassedOrder(order.side, order.size)
@@ -176,7 +179,7 @@ class RiskGate(Stoppable):
         for name, silent in self.silent.items():
             if silent:
                 return "silent_input", f"input {name} has been silent for longer than the topology allows"
-        if order.client_order_id in self.used_ids:
+        if order.client_order_id in self.used or order.client_order_id in self.open_orders:
             return "duplicate", f"client order id {order.client_order_id} was used before"
         breach = (
             limits.known_instrument(order, self.instrument)

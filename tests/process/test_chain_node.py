@@ -216,6 +216,14 @@ def test_limits_and_timeouts_hit_the_methods_they_are_for(page, rpc):
         rpc("eth_blockNumber", timeout=0.3)
     assert int(rpc("eth_blockNumber"), 16) > 0
 
+    before = int(rpc("eth_getTransactionCount", next(iter(page["accounts"])), "latest"), 16)
+    rpc("fault_set", {"answers_lost_next": 1, "methods": ["eth_sendTransaction"]})
+    with pytest.raises(TimeoutError):
+        transfer(lambda *call: rpc(*call, timeout=0.3), page)
+    assert int(rpc("eth_getTransactionCount", next(iter(page["accounts"])), "latest"), 16) == before + 1
+
+    rpc("fault_clear")
+
     async def test() -> None:
         async with AsyncWeb3(WebSocketProvider(page["ws"])) as web3:
             await asyncio.to_thread(rpc, "fault_set", {"rate_limited_next": 1})

@@ -167,6 +167,13 @@ def test_hubs_are_up_before_anything_else_starts():
     assert made.starts == [(HUBS, 1), ("a", 1)]
 
 
+def test_what_has_not_been_started_waits_and_is_not_said_to_have_stopped():
+    made = world(HUBS, "a", broken=(HUBS,)).begin()
+    assert (made.state(HUBS), made.state("a")) == (State.STARTING, State.WAITING)
+    made.fleet.stop(made.now_s)
+    assert made.state("a") is State.STOPPED
+
+
 def test_the_start_timeout_names_the_missing():
     made = world("a", "b", "c", broken=("b", "c")).begin()
     made.pass_time(29)

@@ -67,7 +67,7 @@ async def reader(folder: Path, epoch: int) -> None:
     def on_wires() -> None:
         party.wires.drain()
         if party.wires.uncommitted:
-            disk.write(epoch, party.wires.journal_state(), facts=party.node("take").facts)
+            disk.write(epoch, party.keep(), facts=party.node("take").facts)
             party.wires.committed()
 
     party.wires.attach(asyncio.get_running_loop(), on_wires)
@@ -82,10 +82,10 @@ async def writer(folder: Path, epoch: int) -> None:
     party = Party(PLAN, "left", folder, epoch)
     port = party.host.ports["say", "fact"]
     port.sent = kept["sent"]
-    party.wires.restore(bytes.fromhex(kept["wires"]))
+    party.restore(bytes.fromhex(kept["wires"]))
 
     def settle() -> None:
-        disk.write(epoch, party.wires.journal_state(), sent=port.sent)
+        disk.write(epoch, party.keep(), sent=port.sent)
         party.wires.committed()
 
     party.wires.attach(asyncio.get_running_loop(), lambda: party.wires.drain() and None)

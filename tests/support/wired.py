@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 from support.weather import HERE, node, wire
 
 from engine import In, Message, Node, Out
 from engine.clock import Clock
 from engine.run.host import Host
+from engine.run.journal import QueueNews
 from engine.topology.model import Policy, ProcessDecl, Topology
 from engine.topology.plan import Plan, PlannedNode, PlannedWire
 from engine.wire.table import WireTable
@@ -90,6 +92,31 @@ def party_plan(processes: dict[str, list[PlannedNode]], planned: list[PlannedWir
     return Plan("party", topology, tuple(n for nodes in processes.values() for n in nodes), tuple(planned))
 
 
+class Disk:
+    """What a journal keeps of wires, in memory; `bytes()` tells and the constructor takes all of it."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.wires: bytes
+        self.queues: dict[str, dict[int, bytes]]
+        self.wires, self.queues = (
+            msgspec.msgpack.decode(data, type=tuple[bytes, dict[str, dict[int, bytes]]]) if data else (b"", {})
+        )
+
+    def write(self, wires: bytes, news: list[QueueNews]) -> None:
+        self.wires = wires
+        for name, first, rows in news:
+            queue = self.queues.setdefault(name, {})
+            for number in [number for number in queue if number < first]:
+                del queue[number]
+            queue.update(rows)
+
+    def rows(self) -> dict[str, list[tuple[int, bytes]]]:
+        return {name: sorted(queue.items()) for name, queue in self.queues.items() if queue}
+
+    def __bytes__(self) -> bytes:
+        return msgspec.msgpack.encode((self.wires, self.queues))
+
+
 class Party:
     """One process of a plan: its host and its wires."""
 
@@ -112,8 +139,18 @@ class Party:
                 stale = each.policy.on_stale
                 self.host.wire(each.source, each.target, (stale.after_s, stale.action) if stale else None)
         self.host.start()
+        self.disk = Disk()
         if journal is not None:
-            self.wires.restore(journal)
+            self.restore(journal)
+
+    def restore(self, journal: bytes) -> None:
+        self.disk = Disk(journal)
+        self.wires.restore(self.disk.wires, self.disk.rows())
+
+    def keep(self) -> bytes:
+        """Put on disk what the wires owe; return all that is there."""
+        self.disk.write(*self.wires.journal_state())
+        return bytes(self.disk)
 
     def node(self, node_id: str) -> Any:
         return self.host.nodes[node_id]
@@ -125,7 +162,7 @@ class Party:
 
     def settle(self) -> bytes:
         """Commit what is uncommitted; return the journal's bytes."""
-        data = self.wires.journal_state()
+        data = self.keep()
         self.wires.committed()
         return data
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -154,7 +154,7 @@ class Chain:
             self.pool.remove(transaction)
             return
         self._tell(NewPending(transaction))
-        if self.blocks_on_transaction:
+        if self.blocks_on_transaction and any(self._ready(self._next_context(self._next_time()))):
             self.mine()
 
     def call(self, message: Message, block: Block, world: World | None = None, *, pending: bool = False) -> Outcome:
@@ -223,13 +223,15 @@ class Chain:
         random = keccak(self.head.hash + self._forks.to_bytes(4, "big"))
         return BlockContext(self.chain_id, parent.number + 1, time_s, base_fee, self._gas_limit, _COINBASE, random)
 
+    def _ready(self, context: BlockContext) -> Iterator[Transaction]:
+        return self.pool.ready(self.world, context.base_fee, self.faults.stuck_below_tip_wei)
+
     def _build(self, time_s: int, empty: bool) -> tuple[Block, World]:
         context = self._next_context(time_s)
         world, receipts = self.world, list[Receipt]()
         gas_used = log_index = 0
         left_out: set[Address] = set()
-        ready = () if empty else self.pool.ready(world, context.base_fee, self.faults.stuck_below_tip_wei)
-        for transaction in ready:
+        for transaction in () if empty else self._ready(context):
             if transaction.sender in left_out:
                 continue
             too_much = gas_used + transaction.gas > context.gas_limit

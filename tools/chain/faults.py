@@ -23,11 +23,14 @@ class Faults:
     chain_id: int = field(default=0, metadata={"doc": "Chain id that the node claims; 0 is the true one."})
     logs_empty: bool = field(default=False, metadata={"doc": "eth_getLogs finds nothing."})
     rate_limited_next: int = field(default=0, metadata={"doc": "HTTP 429 (an error on a websocket) n times."})
-    timeout_next: int = field(default=0, metadata={"doc": "The next n requests are never answered."})
+    timeout_next: int = field(default=0, metadata={"doc": "The next n requests are ignored, and never answered."})
+    answers_lost_next: int = field(default=0, metadata={"doc": "The next n are carried out, and never answered."})
     delay_s: float = field(default=0.0, metadata={"doc": "Every answer is this late."})
     websockets_refused_next: int = field(default=0, metadata={"doc": "The next n websocket connections get a 503."})
     websocket_silent: bool = field(default=False, metadata={"doc": "Subscriptions stay open and say nothing."})
-    methods: list[str] = field(default_factory=list, metadata={"doc": "rate_limited, timeout, delay: only these."})
+    methods: list[str] = field(
+        default_factory=list, metadata={"doc": "Those of requests (429, timeout, lost, late): only these."}
+    )
 
     def set(self, **values: Any) -> None:
         """Set switches by name; raise BadFault before any is set when one is unknown or has another type."""

@@ -15,6 +15,7 @@ from tools.chain.evm import REVERTED, BlockContext, InvalidMessage, LogEntry, Me
 from tools.chain.world import EMPTY_ACCOUNT, Account, Address, World
 
 _SPEC = "CANCUN"
+_CODE_PADDING = 33
 _TOUCHED_ACCOUNT = re.compile(r"(?:address|from|to|target): (0x[0-9a-f]{40})")
 _TOUCHED_SLOT = re.compile(r"StorageChange \{ address: (0x[0-9a-f]{40}), key: (\d+), had_value: Some")
 _OUTPUT = re.compile(r"^Revert \{.* output: 0x([0-9a-f]*)")
@@ -128,7 +129,9 @@ def _changed(evm: EVM, world: World) -> World:
 
 
 def _created_code(evm: EVM, address: Address) -> bytes:
-    return bytes(evm.get_code(address) or b"")
+    # What a creation has left is padded, so that the interpreter need not look where the code ends.
+    code = bytes(evm.get_code(address) or b"")
+    return code[:-_CODE_PADDING] if code else code
 
 
 def _failed(text: str, world: World, evm: EVM, message: Message) -> Outcome:

@@ -55,6 +55,10 @@ class Rpc:
             "web3_clientVersion": lambda: f"asymmetric-lp-chain/{self.chain.evm_name}",
         }
 
+    def names(self) -> list[str]:
+        """Return the methods that there are."""
+        return sorted(self._methods)
+
     def handle(self, method: str, params: Any) -> Any:
         """Return a method's result; raise RpcError for every error that a client can make."""
         call = self._methods.get(method)
@@ -210,9 +214,9 @@ class Rpc:
 
     def eth_sendRawTransaction(self, raw: Any) -> str:
         transaction = decode(read_data(raw, "transaction"))
+        self.chain.submit(transaction)
         if self.chain.faults.take("receipts_dropped_next"):
             self._hidden_receipts.add(transaction.hash)
-        self.chain.submit(transaction)
         return data(transaction.hash)
 
     def eth_sendTransaction(self, call: Any) -> str:

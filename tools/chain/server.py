@@ -44,6 +44,7 @@ class _Connection:
     """One websocket: what it has subscribed to, and what is on its way to it."""
 
     socket: web.WebSocketResponse
+    transport: asyncio.Transport | None
     outbox: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     subscriptions: dict[str, tuple[str, LogFilter]] = field(default_factory=dict)
 
@@ -115,8 +116,8 @@ class Server:
         """Break every websocket off without a close frame; return how many there were."""
         dropped = list(self._connections)
         for connection in dropped:
-            if connection.socket._req is not None and connection.socket._req.transport is not None:
-                connection.socket._req.transport.abort()
+            if connection.transport is not None:
+                connection.transport.abort()
         return len(dropped)
 
     def _tell(self, event: Event) -> None:
@@ -145,17 +146,20 @@ class Server:
             return web.Response(status=503, text="no more connections\n")
         socket = web.WebSocketResponse(max_msg_size=_MOST_BYTES)
         await socket.prepare(request)
-        connection = _Connection(socket)
+        connection = _Connection(socket, request.transport)
         self._connections.add(connection)
+        tasks = {asyncio.create_task(self._send(connection))}
         try:
-            async with asyncio.TaskGroup() as tasks:
-                sender = tasks.create_task(self._send(connection))
-                async for message in socket:
-                    if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                        tasks.create_task(self._reply(connection, message.data))
-                sender.cancel()
+            async for message in socket:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    reply = asyncio.create_task(self._reply(connection, message.data))
+                    tasks.add(reply)
+                    reply.add_done_callback(tasks.discard)
         finally:
             self._connections.discard(connection)
+            # Among them may be requests that a fault leaves without an answer for ever.
+            for task in tasks:
+                task.cancel()
         return socket
 
     async def _reply(self, connection: _Connection, text: str | bytes) -> None:
@@ -199,6 +203,7 @@ class Server:
                 result = None
             else:
                 result = self.rpc.handle(method, params)
+            await self._lose_answer(method)
         except RpcError as error:
             return _error_page(name, error)
         except RateLimited:
@@ -210,7 +215,7 @@ class Server:
         return {"jsonrpc": "2.0", "id": name, "result": result}
 
     async def _misbehave(self, method: str) -> None:
-        if method.startswith(_HELPERS) or not self._faults.concerns(method):
+        if not self._may_misbehave(method):
             return
         if self._faults.take("rate_limited_next"):
             raise RateLimited
@@ -218,6 +223,13 @@ class Server:
             await asyncio.Event().wait()
         if self._faults.delay_s:
             await asyncio.sleep(self._faults.delay_s)
+
+    async def _lose_answer(self, method: str) -> None:
+        if self._may_misbehave(method) and self._faults.take("answers_lost_next"):
+            await asyncio.Event().wait()
+
+    def _may_misbehave(self, method: str) -> bool:
+        return not method.startswith(_HELPERS) and self._faults.concerns(method)
 
     def _subscribe(self, connection: _Connection | None, method: str, params: Any) -> str | bool:
         if connection is None:

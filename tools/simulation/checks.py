@@ -289,7 +289,7 @@ class Witness:
         for seq, name in (*booked, *commands):
             self.demand(verdicts.get(name, seq) < seq, f"the ledger has {name} (row {seq}) before a passing verdict")
         venue: Any = self.host.nodes["venue"]
-        unbooked = venue.used_ids - {name for _, name in booked}
+        unbooked = set(venue.used_ids) - {name for _, name in booked}
         self.demand(not unbooked, f"at the venue and in no ledger: {', '.join(sorted(unbooked))}")
 
 

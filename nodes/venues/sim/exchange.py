@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from engine import NS_PER_S, In, Out, metric, param, state
 from nodes._lib.kill_switch import Stoppable
+from nodes._lib.recent_ids import RecentIds
 from nodes.messages import Book, Fill, OrderRequest, OrderUpdate, Trade, VenuePosition
 from nodes.venues.sim.account import Account, fee_of
 from nodes.venues.sim.matching import (
@@ -33,7 +34,7 @@ class SimulatedExchange(Stoppable):
       with `rejected`, reason `unknown order`.
     - An order off tick or lot, below the minimum notional, or that meets no valid market is rejected. A post-only order
       that would trade on arrival is rejected. A used client order id never makes a second order: while the first lives
-      the answer is its state, afterwards `rejected`.
+      the answer is its state, afterwards `rejected`. Of ids that are used up the last 10,000 are known.
     - What crosses on arrival takes the displayed depth level by level at the taker fee. The rest of an IOC ends as
       `expired`; the rest of a GTC rests. A level that keeps showing the same size is not taken twice.
     - A resting order joins behind `queue_share` of the size displayed at its price, and fills at its own price at the
@@ -81,7 +82,7 @@ class SimulatedExchange(Stoppable):
     orders: dict[str, RestingOrder] = state(factory=dict, doc="Resting orders by client order id.")
     in_flight: dict[str, OrderRequest] = state(factory=dict, doc="Orders on their way, by client order id.")
     arrival_ns: dict[str, int] = state(factory=dict, doc="When orders on their way arrive.")
-    used_ids: set[str] = state(factory=set, doc="Every client order id that was ever sent.")
+    used_ids: list[str] = state(factory=list, doc="The last 10,000 client order ids that were sent.")
     account: Account = state(factory=Account, doc="Position and money.")
     orders_accepted: int = state(0, doc="Orders that were given a venue order id.")
     trades_made: int = state(0, doc="Fills so far; the last trade id.")
@@ -96,6 +97,7 @@ class SimulatedExchange(Stoppable):
     fills: float | None = metric(unit="1", doc="Fills since the run began.")
 
     def start(self) -> None:
+        self.used = RecentIds(self.used_ids)
         self.resting_orders, self.fills = float(len(self.orders)), float(self.trades_made)
         self.watching = bool(self.orders or self.taken["buy"] or self.taken["sell"])
         self.after(0.0, self.announce)
@@ -203,10 +205,9 @@ class SimulatedExchange(Stoppable):
             else:
                 self.cancel_arrives(order_id)
             return
-        if order_id in self.used_ids:
+        if order_id in self.orders or order_id in self.in_flight or not self.used.add(order_id):
             self._answer_repeat(request)
             return
-        self.used_ids.add(order_id)
         if self.killed:
             self._reject(request, self._stopped())
             return

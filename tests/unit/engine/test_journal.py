@@ -18,7 +18,7 @@ from engine.process.ending import Ending
 from engine.run.build import build
 from engine.run.following import CannotKeep
 from engine.run.host import Host
-from engine.run.journal import VERSION, Journal, JournalDamaged, JournalFailed
+from engine.run.journal import VERSION, Journal, JournalDamaged, JournalFailed, QueueNews
 from engine.topology.model import OnStale, Policy
 from engine.topology.plan import Plan
 from engine.wire.codec import decode_state, encode_state
@@ -398,6 +398,27 @@ def test_a_commit_that_failed_is_made_whole_by_the_next(tmp_path: Path) -> None:
     assert other.host.nodes["siren"].raised == 1  # type: ignore[attr-defined]
 
 
+def test_queues_grow_at_one_end_and_are_forgotten_at_the_other(tmp_path: Path) -> None:
+    host = started(station(None)).host
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(host, {}, b"", [QueueNews("a", 0, [(9, b"nine"), (10, b"ten")]), QueueNews("b", 0, [(1, b"one")])])
+        journal.save(host, {}, b"", [QueueNews("a", 10, [(11, b"eleven")])])
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        assert journal.queues() == {"a": [(10, b"ten"), (11, b"eleven")], "b": [(1, b"one")]}
+        journal.save(host, {}, b"", [QueueNews("b", 2, [])])
+        assert list(journal.queues()) == ["a"]
+
+
+def test_a_commit_that_fails_leaves_queues_as_they_were(tmp_path: Path) -> None:
+    host = started(station(None)).host
+    with closing(Journal(tmp_path / "state.sqlite")) as journal:
+        journal.save(host, {}, b"", [QueueNews("a", 0, [(1, b"one")])])
+        journal._db.execute("PRAGMA max_page_count = 12")
+        with pytest.raises(JournalFailed):
+            journal.save(host, {}, b"", [QueueNews("a", 2, [(2, b"x" * 1_000_000)])])
+        assert journal.queues() == {"a": [(1, b"one")]}
+
+
 def test_journals_of_others_are_refused(tmp_path: Path) -> None:
     old, foreign, torn = (tmp_path / f"{name}.sqlite" for name in ("old", "foreign", "torn"))
     with closing(sqlite3.connect(old)) as db:
@@ -409,7 +430,7 @@ def test_journals_of_others_are_refused(tmp_path: Path) -> None:
     data = bytearray(torn.read_bytes())
     data[4096:] = b"\x07" * (len(data) - 4096)
     torn.write_bytes(data)
-    with pytest.raises(JournalDamaged, match="written by journal version 1; this is version 3"):
+    with pytest.raises(JournalDamaged, match="written by journal version 1; this is version 4"):
         Journal(old)
     with pytest.raises(JournalDamaged, match="is a database of something else"):
         Journal(foreign)

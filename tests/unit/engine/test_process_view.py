@@ -127,3 +127,19 @@ def test_lines_are_shared_out():
     assert shares([2, 3, 1], 50) == [2, 3, 1]
     assert sum(shares([30, 30, 30], 45)) <= 45 - 3 * 4
     assert shares([2, 40], 28) == [2, 18]
+
+
+def test_a_process_that_is_no_longer_recorded_is_told_once():
+    changes = Changes()
+    lost = status(processes={"a": process(recording={"rows": 3, "stopped": "the disk is full"})})
+    list(changes.update(status(processes={"a": process(recording={"rows": 3, "stopped": None})})))
+    assert list(changes.update(lost)) == [("a: no longer recorded: the disk is full", "bad")]
+    assert list(changes.update(lost)) == []
+
+
+def test_a_process_that_has_not_been_started_is_no_news():
+    changes = Changes()
+    assert list(changes.update(status(processes={"a": process("waiting", pid=None)}))) == []
+    assert [text for text, _ in changes.update(status(processes={"a": process("starting", pid=7)}))] == [
+        "a: starting (pid 7)"
+    ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -25,14 +27,14 @@ from engine.topology.model import NodeDecl, ProcessDecl
 class Station:
     """A worker that has built its nodes and has not met anybody."""
 
-    def __init__(self, folder: Path, *, going: bool = True) -> None:
+    def __init__(self, folder: Path, *, going: bool = True, record: bool = False) -> None:
         nodes = [node("sensor", Thermometer, values=[]), node("siren", Siren), node("diary", Diary)]
         plan = plan_of(nodes, [wire("sensor.reading", "siren.reading"), wire("siren.alarm", "diary.alarm")])
         declared = {each.id: NodeDecl(each.id, each.use, {}, HERE, HERE) for each in nodes}
         processes = {"house": ProcessDecl("house", tuple(declared), HERE)}
         self.plan = replace(plan, topology=replace(plan.topology, nodes=declared, processes=processes))
         self.path = folder / "state" / "house.sqlite"
-        self.worker = _Worker(Run("station-1", self.plan, folder, folder, record=False), "house", 1)
+        self.worker = _Worker(Run("station-1", self.plan, folder, folder, record=record), "house", 1)
         self.worker.over = asyncio.get_running_loop().create_future()
         self.worker.going = asyncio.get_running_loop().create_future() if going else None
         build(self.plan, self.worker.host)
@@ -123,5 +125,39 @@ def test_sigterm_before_the_start_leaves_nothing_to_go_on_from(loop: asyncio.Run
         station.worker._end_at_once()
         assert station.worker.over.result() == 0
         assert station.kept() is None, "its nodes would be taken for started, and never get their timers"
+
+    loop.run(scenario())
+
+
+def test_a_process_that_can_no_longer_record_goes_on_and_says_so(
+    loop: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def scenario() -> None:
+        station = Station(tmp_path, record=True)
+        worker = station.worker
+        worker._commit()
+        monkeypatch.setattr("engine.run.recording.os.write", full)
+        worker.host.call(worker.host.nodes["siren"], "sound", (31.0,))
+        worker._commit()
+        assert not worker.over.done()
+        assert "No space left on device" in worker._stats()["recording"]["stopped"]
+        worker.over.set_result(0)
+        await worker._put_away()
+        kept = station.kept()
+        assert kept is not None
+        assert kept.nodes["siren"].raised == 1
+
+    loop.run(scenario())
+
+
+def test_a_process_that_cannot_begin_to_record_begins_all_the_same(loop: asyncio.Runner, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (tmp_path / "recordings").write_text("in the way")
+        worker = Station(tmp_path, record=True).worker
+        worker._commit()
+        assert "cannot be made" in worker._stats()["recording"]["stopped"]
 
     loop.run(scenario())

@@ -151,6 +151,42 @@ def test_a_recorder_that_cannot_even_say_so_leaves_a_recording_that_is_cut(
     assert not segments(tmp_path)[0].closed
 
 
+def test_a_recorder_that_may_not_fail_ends_the_recording_and_tells_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[RecordingFailed] = []
+    recorder = Recorder(tmp_path, 1, told.append)
+    recorder.add(row(0))
+    recorder.flush()
+
+    def broken(file: int, data: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.os, "write", broken)
+        patch.setattr(recording.os, "ftruncate", broken)
+        for number in range(1, 3 * BATCH_ROWS):
+            recorder.add(row(number))
+            recorder.flush_full()
+    assert [str(error) for error in told] == [recorder.stopped]
+    assert "Input/output error" in recorder.stopped
+    assert recorder.rows == 0, "of which none is in a whole batch"
+    recorder.close()
+    assert numbers(tmp_path) == [0]
+
+
+def test_what_is_long_is_closed_without_being_converted(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 1)
+    for number in range(BATCH_ROWS + 3):
+        recorder.add(row(number))
+        recorder.flush_full()
+    recorder.flush()
+    assert not segments(tmp_path)[0].closed
+    assert recorder.close(most_bytes=1_000) == tmp_path / "events.1.arrow"
+    assert numbers(tmp_path) == list(range(BATCH_ROWS + 3))
+    assert segments(tmp_path)[0].closed, "although it is a stream"
+
+
 def test_rows_name_the_start_of_their_writer(tmp_path: Path) -> None:
     station = Station(tmp_path)
     station.read(1, 31.0)

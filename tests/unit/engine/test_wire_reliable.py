@@ -12,6 +12,7 @@ from support.wired import Cable, Fact, Party, Sayer, Taker, node, party_plan, po
 
 from engine.errors import PipelineError
 from engine.wire import peers as peers_module
+from engine.wire.frame import PORT_SHIFT, unpack
 from engine.wire.reliable import Identities, Unacknowledged
 
 PLAN = party_plan(
@@ -42,7 +43,7 @@ class World:
         party = self.party(name)
         facts = [list(each.facts) for each in party.host.nodes.values() if isinstance(each, Taker)]
         sent = {key: port.sent for key, port in party.host.ports.items() if key[0] in party.host.nodes}
-        self.disks[name] = (sent, facts, party.wires.journal_state(), list(self.said))
+        self.disks[name] = (sent, facts, party.keep(), list(self.said))
         party.wires.committed()
 
     def crash(self, name: str) -> None:
@@ -54,7 +55,7 @@ class World:
             party.host.ports[key].sent = count
         for each, known in zip((n for n in party.host.nodes.values() if isinstance(n, Taker)), facts, strict=True):
             each.facts = list(known)
-        party.wires.restore(journal)
+        party.restore(journal)
         if name == "left":
             self.said = list(said)
         for (source, _), queue in self.cable.queues.items():
@@ -227,15 +228,50 @@ def test_a_reader_that_has_lost_its_journal_is_reported(world: World) -> None:
 
 def test_messages_for_a_reader_that_the_topology_has_not_are_not_forgotten(world: World, tmp_path: Path) -> None:
     world.say()
-    data = world.party("left").wires.journal_state()
+    data = world.party("left").keep()
     other = party_plan(
         {"left": [node("say", Sayer)], "elsewhere": [node("take", Taker)]},
         [wire("say.fact", "take.fact", policy("reliable"))],
     )
     made = Party(other, "left", tmp_path)
     with pytest.raises(PipelineError, match=r"say.fact -> right.*new run folder"):
-        made.wires.restore(data)
+        made.restore(data)
     made.wires.close()
+
+
+def test_a_commit_writes_only_what_is_new_however_much_is_owed(world: World) -> None:
+    left, right = world.party("left"), world.party("right")
+    for _ in range(100):
+        world.say()
+    world.commit("left")
+    assert left.wires.journal_state()[1] == []
+    world.say()
+    ((name, first, rows),) = left.wires.journal_state()[1]
+    assert (name, first, [number for number, _ in rows]) == ("owed say.fact -> right", 0, [101])
+    world.commit("left")
+    world.cable.carry("left", "right")
+    right.wires.inbox.deliver()
+    world.commit("right")
+    world.cable.carry("right", "left")
+    assert left.wires.journal_state()[1] == [("owed say.fact -> right", 102, [])]
+    world.commit("left")
+    assert left.disk.rows() == {}
+    assert [number for number, _ in right.disk.rows()["ids say.fact"]] == list(range(1, 102))
+
+
+def test_frames_on_disk_get_the_number_that_their_port_has_now(world: World, tmp_path: Path) -> None:
+    world.say()
+    plan = party_plan(
+        {"left": [node("first", Sayer), node("say", Sayer)], "right": [node("take", Taker)]},
+        [wire("say.fact", "take.fact", policy("reliable"))],
+    )
+    (tmp_path / "moved").mkdir()
+    moved = Party(plan, "left", tmp_path / "moved", 2, world.party("left").keep())
+    (lane,) = moved.wires.lanes
+    assert lane.unacknowledged is not None
+    assert [unpack(frame)[0] >> PORT_SHIFT for _, frame in lane.unacknowledged.frames] == [lane.port.number]
+    assert moved.wires.journal_state()[1] == []
+    moved.wires.close()
 
 
 def test_what_was_never_sent_is_not_acknowledged() -> None:
@@ -253,6 +289,11 @@ def test_identities_are_bounded_and_come_back(monkeypatch: pytest.MonkeyPatch) -
     known = Identities(Fact)
     assert [known.add(Fact(name, 1)) for name in "aabcd"] == [True, False, True, True, True]
     again = Identities(Fact)
-    again.restore(known.state())
+    first = known.news("ids")
+    assert first is not None
+    assert (first.first, [number for number, _ in first.rows]) == (2, [2, 3, 4])
+    known.settle()
+    assert known.news("ids") is None
+    again.restore(first.rows)
     assert [again.add(Fact(name, 2)) for name in "dcb"] == [False, False, False]
     assert again.add(Fact("a", 1))

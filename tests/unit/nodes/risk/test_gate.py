@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from support.markets import PERP, book, cancel, exposure, place, update
 
 from engine.testing import NodeUnderTest, run_node
-from nodes._lib import limits
+from nodes._lib import limits, recent_ids
 from nodes.risk.gate import RiskGate
 
 LIMITS = {"instrument": PERP, "tick_size": "0.1", "max_order_size": 10, "max_order_value": 25_000, "max_net_base": 8}
@@ -33,6 +33,18 @@ def judge(
     assert verdict.request_id == order_id
     assert verdict.detail
     return verdict.passed, verdict.rule
+
+
+def test_of_used_ids_only_the_last_and_those_of_open_orders_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(recent_ids, "REMEMBERED", 5)
+    node = gate(message_burst=100)
+    assert judge(node, "open")[0]
+    for number in range(20):
+        assert judge(node, f"h-{number}") == (True, "all")
+        node.on_update(update(f"h-{number}", "canceled"))
+    assert node.node.used_ids == [f"h-{number}" for number in range(15, 20)]
+    assert judge(node, "h-16") == (False, "duplicate")
+    assert judge(node, "open") == (False, "duplicate")
 
 
 def test_a_sound_order_passes_and_the_verdict_comes_first():

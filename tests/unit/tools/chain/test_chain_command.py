@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import fields
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.chain import contracts
+from support.chain import contracts, local_chain
 
 from engine.errors import UsageError
 from tools.chain.command import command
 from tools.chain.deploy import PoolPlan, sqrt_price_x96
+from tools.chain.faults import Faults
 from tools.chain.up import find_anvil
 
 
@@ -65,3 +68,12 @@ def test_the_first_price_is_what_was_asked(usdc_is_token0):
     found = 10**12 / ratio if usdc_is_token0 else ratio * 10**12
     assert found == pytest.approx(float(price), rel=1e-12)
     assert PoolPlan().usdc_is_token0
+
+
+def test_the_page_names_every_fault_method_and_option():
+    page = (Path(__file__).parents[4] / "docs" / "chain.md").read_text(encoding="utf-8")
+    methods = local_chain().rpc.names()
+    names = [one.name for one in fields(Faults)] + [name.removeprefix("eth_") for name in methods]
+    options = [option for parameter in command.commands["up"].params for option in parameter.opts]
+    missing = [name for name in (*names, *options) if name not in page and name not in ("--port", "--chain-id")]
+    assert missing == []

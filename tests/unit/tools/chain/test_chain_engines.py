@@ -45,6 +45,13 @@ def test_gas_of_the_contracts_is_that_of_a_real_node(uniswap):
     assert (mint.transaction.to, mint.gas_used) == (where.position_manager, 612_726)
 
 
+def test_the_code_of_a_contract_is_the_end_of_its_creation_code(uniswap):
+    code = bytes.fromhex(uniswap.call("eth_getCode", uniswap.deployment.tick_lens)[2:])
+    assert len(code) > 1_000
+    assert contracts()["TickLens"].creation_code.endswith(code)
+    assert uniswap.call("eth_getCode", uniswap.accounts[1]) == "0x"
+
+
 def test_swaps_are_the_same_to_the_last_log_and_slot(uniswap):
     if uniswap.chain.evm_name == "py-evm":
         pytest.skip("it is what the other is compared with")

@@ -75,6 +75,19 @@ def test_no_order_is_accepted_without_a_valid_market():
     assert statuses(node.on_order(place("c", "buy", "1999", "1"))) == ["open"]
 
 
+def test_of_used_ids_the_last_are_kept(monkeypatch):
+    monkeypatch.setattr("nodes._lib.recent_ids.REMEMBERED", 3)
+    node = venue()
+    node.on_book(book())
+    node.on_order(place("rests", "buy", "1999", "1"))
+    for number in range(10):
+        node.on_order(place(f"a{number}", "buy", "1999", "1"))
+        node.on_order(cancel(f"a{number}"))
+    assert node.node.used_ids == ["a7", "a8", "a9"]
+    assert statuses(node.on_order(place("a8", "buy", "1999", "1"))) == ["rejected"]
+    assert statuses(node.on_order(place("rests", "buy", "1999", "1"))) == ["open"]
+
+
 def test_a_client_order_id_is_used_once():
     node = venue()
     node.on_book(book())
