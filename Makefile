@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo backtest test test-long lint check generate bench clean
+.PHONY: help demo backtest test test-long lint check generate bench clean contracts
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,11 +15,14 @@ demo: $(READY)  ## a real morning in two minutes, in processes, and what was ear
 backtest: $(READY)  ## the same morning in one process, the same bytes each time
 	$(BIN)/pipeline backtest topologies/backtest/asymmetric_lp.yaml
 
-test: $(READY)  ## the default test suite
+test: $(READY) contracts  ## the default test suite
 	$(BIN)/python -m pytest -n auto -m "not long" tests
 
-test-long: $(READY)  ## soak, fuzz and scale
+test-long: $(READY) contracts  ## soak, fuzz and scale
 	$(BIN)/python -m pytest -n auto -m long tests
+
+contracts: $(READY)  ## bytecode of Uniswap's contracts, from PyPI; tests of the embedded chain skip without it
+	@$(BIN)/pipeline chain fetch || echo "no contracts: tests of the embedded chain skip"
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
