@@ -186,9 +186,7 @@ def _in_background(run: Run, resume: bool, metrics_port: int, wait: bool, as_jso
             else:
                 click.echo(f"{word['state']}: in the background, process {child.pid}; `pipeline down` ends it")
                 if halted:
-                    click.echo(
-                        f"halted: {halted}. No order is placed until you release it: `pipeline rearm --run {run.folder}`"
-                    )
+                    click.echo(f"halted: {halted}; until `pipeline rearm --run {run.folder}` nothing acts")
             return 0
     return child.exit_code()
 

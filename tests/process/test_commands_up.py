@@ -119,7 +119,13 @@ def test_ctrl_c_ends_in_order_and_the_run_can_go_on():
     assert "  runs/station/diary.txt" in rest, "sinks have put their work away"
 
     (RUN / "keepsake").touch()
-    assert "goes on" in done("up", "long.yaml", "--resume", "--wait")
+    halt = {"reason": "a test", "at_ns": 1}
+    kept = json.loads((RUN / "state.json").read_text())
+    (RUN / "state.json").write_text(json.dumps({**kept, "halted": halt}))
+    begun = done("up", "long.yaml", "--resume", "--wait")
+    assert "goes on" in begun
+    assert "halted: a test" in begun
+    assert "pipeline rearm" in begun
     assert (RUN / "keepsake").exists()
     assert status()["processes"]["house"]["epoch"] == 2
 

@@ -101,7 +101,7 @@ def test_what_a_process_that_was_given_up_is_owed_waits_for_the_next_run(tmp_pat
     count = sent.sent
     left = Party(PLAN, "left", tmp_path, 2)
     left.host.ports["say", "fact"].sent = count
-    left.wires.restore(left_disk)
+    left.restore(left_disk)
     cable = Cable(left, Party(PLAN, "right", tmp_path, 2, right_disk))
     try:
         cable.greet()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.zoo import run_of
 
 from engine.errors import Place
-from engine.process import limits
+from engine.process import limits, upkeep
 from engine.process.lifecycle import has_sources, start_order
 from engine.process.settings import Settings
-from engine.process.watch import ProcessWatch, Room, look_at_disk, prune, size_of
+from engine.process.watch import Disk, ProcessWatch, Room, look_at_disk, prune, size_of
 from engine.topology.model import Origin, Policy, RunOptions
 from engine.topology.plan import PlannedWire
 
@@ -153,3 +155,47 @@ def test_readers_start_before_writers(processes, wires, order):
 def test_a_process_has_sources_when_one_of_its_nodes_is_one():
     plan = run_of({"folder": "x", "processes": {"a": ["calm", {}], "b": ["source", {}]}}).plan
     assert [has_sources(plan, name) for name in "ab"] == [False, True]
+
+
+class Watched:
+    """As much of a supervisor as its upkeep needs."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.run = run_of({"folder": str(folder), "processes": {}})
+        self.settings = Settings(**settings)
+        self.fleet = SimpleNamespace(members={})
+        self.file = SimpleNamespace(state=SimpleNamespace(pace=None))
+        self.on_status = None
+        self.notes: list[tuple[str, str]] = []
+
+    def note(self, level: str, message: str) -> None:
+        self.notes.append((level, message))
+
+
+def test_a_slow_disk_does_not_hold_up_the_supervisor(tmp_path, monkeypatch):
+    """Looks at the disk, and the removal of old recordings, are made beside the loop, one at a time."""
+    looks = []
+
+    def slow(*arguments: object) -> Disk:
+        looks.append(arguments)
+        time.sleep(0.2)
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(upkeep, "look_at_disk", slow)
+    monkeypatch.setattr(upkeep, "prune", slow)
+    watched = Watched(tmp_path, keep_runs_bytes=1)
+
+    async def scene() -> float:
+        kept = upkeep.Upkeep(watched)
+        began = time.monotonic()
+        kept.tick(100.0)
+        kept.tick(200.0)
+        took_s = time.monotonic() - began
+        while len(watched.notes) < 2:
+            await asyncio.sleep(0.01)
+        return took_s
+
+    assert asyncio.run(scene()) < 0.1
+    assert len(looks) == 2
+    assert {level for level, _ in watched.notes} == {"error"}
+    assert all("not yours" in message for _, message in watched.notes)
