@@ -6,7 +6,7 @@ import argparse
 import platform
 from statistics import median
 
-from tools.bench import demeter, hop, lp, wires
+from tools.bench import demeter, hop, lp, start, wires
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     print(f"  hop                 {links['hop_ns']:8.0f} ns per link")
     print(f"  ratio               {links['ratio']:8.1f} x\n")
     _print_wires(*((20_000, 300, 1) if options.short else (300_000, 2_000, 5)))
+    _print_start(1 if options.short else 5)
     _print_graph(minutes, repeats)
     _print_peer()
 
@@ -39,10 +40,20 @@ def _print_wires(messages: int, trips: int, rounds: int) -> None:
     print(f"  the same, conflated {mid('conflate_per_s'):8,.0f} messages/s taken")
     print(f"  the same, by a hub  {mid('hub_per_s'):8,.0f} messages/s")
     print(f"  the same, CURVE tcp {mid('curve_per_s'):8,.0f} messages/s")
+    for name, label in (("beats", "with metrics"), ("sampled", "tap, 1,000/s"), ("tapped", "tap of all")):
+        cost = median(1 - getattr(run, f"{name}_per_s") / run.wire_per_s for run in runs)
+        print(f"  {label:<19} {mid(f'{name}_per_s'):8,.0f} messages/s, costs {cost:.0%}")
     print(f"round trip, paced at {wires.PACE_HZ:,}/s (p50 / p99)")
     print(f"  raw pyzmq, blocking {mid('raw_p50_us'):8,.0f} / {mid('raw_p99_us'):,.0f} us")
     print(f"  node to node        {mid('wire_p50_us'):8,.0f} / {mid('wire_p99_us'):,.0f} us")
     print(f"  ratio               {mid('p50_ratio'):8.2f} x at p50\n")
+
+
+def _print_start(repeats: int) -> None:
+    found = start.measure(repeats)
+    print(f"start of {start.PROCESSES} processes, from the call of the supervisor (median of {repeats})")
+    print(f"  barrier passed      {found.barrier_s:8.3f} s")
+    print(f"  first message       {found.first_message_s:8.3f} s\n")
 
 
 def _print_graph(minutes: int, repeats: int) -> None:

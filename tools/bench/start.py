@@ -102,22 +102,10 @@ def run_once(processes: int = PROCESSES) -> StartTimes:
 
 def measure(repeats: int, processes: int = PROCESSES) -> StartTimes:
     """Return the median of several starts."""
+    pin_threads()
     runs = [run_once(processes) for _ in range(repeats)]
     return StartTimes(
         median(run.barrier_s for run in runs),
         median(run.first_message_s for run in runs),
         median(run.over_s for run in runs),
     )
-
-
-def main() -> None:
-    pin_threads()
-    found = measure(5)
-    print(f"{PROCESSES} processes, from the call of the supervisor (median of 5)")
-    print(f"  barrier passed      {found.barrier_s:8.3f} s")
-    print(f"  first message       {found.first_message_s:8.3f} s")
-    print(f"  all over            {found.over_s:8.3f} s")
-
-
-if __name__ == "__main__":
-    main()

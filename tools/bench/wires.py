@@ -16,18 +16,21 @@ import socket as socket_of_system
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import msgspec
 import zmq
 
 from engine import In, Message, Node, Out
 from engine.clock import Clock
 from engine.errors import Place
+from engine.process.control import BEAT_S
+from engine.process.tap import Taps
 from engine.run.host import Host
 from engine.topology.model import HubDecl, Origin, Policy, PortRef, ProcessDecl, RunOptions, TcpAddress, Topology, Wire
 from engine.topology.plan import Plan, PlannedNode, PlannedWire
@@ -99,6 +102,18 @@ class Echo(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """Who looks on while messages pass: beats with statistics, as metrics need them, and a tap at so many a second."""
+
+    beats: bool = False
+    tap: bool = False
+    tap_per_s: float | None = None
+
+
+UNWATCHED = Watching()
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """One round. Rates per second; times of a round trip in µs."""
 
@@ -107,6 +122,9 @@ class Measured:
     conflate_per_s: float
     hub_per_s: float
     curve_per_s: float
+    beats_per_s: float
+    sampled_per_s: float
+    tapped_per_s: float
     raw_p50_us: float
     raw_p99_us: float
     wire_p50_us: float
@@ -236,7 +254,37 @@ def raw_per_s(sockets: Path, messages: int) -> float:
         os.close(write_fd)
 
 
-def wire_per_s(sockets: Path, messages: int, policy: str = "block", *, curve: bool = False) -> float:
+async def beat(process: Process) -> None:
+    """Gather and encode what a worker tells its supervisor, as often as it does."""
+    while True:
+        msgspec.json.encode(process.wires.stats())
+        await asyncio.sleep(BEAT_S)
+
+
+@contextmanager
+def tap_reader(address: str) -> Iterator[None]:
+    """Read a tap in a process of its own, as `pipeline tap` does."""
+    pid = os.fork()
+    if pid == 0:
+        with zmq.Context() as context, context.socket(zmq.PULL) as socket:
+            socket.bind(address)
+            while True:
+                socket.recv()
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def wire_per_s(
+    sockets: Path,
+    messages: int,
+    policy: str = "block",
+    *,
+    curve: bool = False,
+    watching: Watching = UNWATCHED,
+) -> float:
     """Return how many messages a second a wire passes, from node to node; with `curve` as between two machines.
 
     What a conflated wire passes over is counted too: it has been taken note of.
@@ -246,9 +294,12 @@ def wire_per_s(sockets: Path, messages: int, policy: str = "block", *, curve: bo
         graph = apart(graph, sockets)
     read_fd, write_fd = os.pipe()
 
+    tap_address = f"ipc://{sockets}/tap.sock"
+
     async def receive() -> None:
         process = Process(graph, "far", sockets)
         await process.join()
+        beats = asyncio.ensure_future(beat(process)) if watching.beats else None
         node, wires = process.node, process.wires
         route = wires.routes[0]
         while (route.received + route.skipped if policy == "conflate" else node.count) < messages:
@@ -257,11 +308,17 @@ def wire_per_s(sockets: Path, messages: int, policy: str = "block", *, curve: bo
         os.write(write_fd, json.dumps(messages / took).encode())
         while not wires.drained:
             await asyncio.sleep(0.001)
+        if beats is not None:
+            beats.cancel()
         wires.close()
 
     async def send() -> float:
         process = Process(graph, "near", sockets)
         await process.join()
+        taps = Taps(process.host)
+        if watching.tap:
+            taps.attach("bench", ["near.out"], watching.tap_per_s, tap_address)
+        beats = asyncio.ensure_future(beat(process)) if watching.beats else None
         wires, inject, port = process.wires, process.host.inject, process.host.ports["near", "out"]
         message = parcel(1)
         left = messages
@@ -274,11 +331,15 @@ def wire_per_s(sockets: Path, messages: int, policy: str = "block", *, curve: bo
                 await asyncio.sleep(0.001)
         loop = asyncio.get_running_loop()
         result = float(await loop.run_in_executor(None, os.read, read_fd, 100))
+        if beats is not None:
+            beats.cancel()
+        taps.close()
         wires.close()
         return result
 
     try:
-        return float(forked(lambda: run_async(receive), lambda: run_async(send)))
+        with tap_reader(tap_address) if watching.tap else nullcontext():
+            return float(forked(lambda: run_async(receive), lambda: run_async(send)))
     finally:
         os.close(read_fd)
         os.close(write_fd)
@@ -425,9 +486,13 @@ def measure(messages: int = 300_000, trips: int = 2_000) -> Measured:
         conflate = wire_per_s(sockets, messages, "conflate")
         hub = hub_per_s(sockets, messages // 4)
         curve = wire_per_s(sockets, messages, curve=True)
+        beats = wire_per_s(sockets, messages, watching=Watching(beats=True))
+        sampled = wire_per_s(sockets, messages, watching=Watching(tap=True, tap_per_s=1_000.0))
+        tapped = wire_per_s(sockets, messages, watching=Watching(tap=True))
         raw_p50, raw_p99 = raw_round_trip_us(sockets, trips)
         wire_p50, wire_p99 = wire_round_trip_us(sockets, trips)
-    return Measured(raw, wire, conflate, hub, curve, raw_p50, raw_p99, wire_p50, wire_p99)
+    watched = beats, sampled, tapped
+    return Measured(raw, wire, conflate, hub, curve, *watched, raw_p50, raw_p99, wire_p50, wire_p99)
 
 
 if __name__ == "__main__":
