@@ -231,6 +231,7 @@ class Fleet:
 
     def restart(self, name: str, now_s: float) -> None:
         """Start a process anew because a person asks; one that was given up gets all its tries back."""
+        self._wake(now_s)
         member = self.members[name]
         member.starts_s = []
         if not member.alive:
@@ -252,17 +253,24 @@ class Fleet:
 
     def stop(self, now_s: float, *, hurry: bool = False) -> None:
         """Stop the run: nodes first, along the graph, then processes. In a hurry, go straight to SIGTERM."""
+        self._wake(now_s)
         if self.phase in (Phase.STARTING, Phase.RUNNING):
             began = self.phase is Phase.RUNNING
             self.phase, self.deadline_s = Phase.STOPPING, now_s + self.settings.stop_s
             for member in self.members.values():
                 if member.state in (State.WAITING, State.RECOVERABLE, State.PERMANENT):
                     member.due_s = None
+                    absent = member.state is State.RECOVERABLE
                     member.enter(State.STOPPED)
                 elif member.alive:
                     member.enter(State.STOPPING)
+                    absent = began and not member.going
                     if not began or not member.going:
                         member.stopped = True  # it has not begun: there is nothing to put away
+                else:
+                    absent = False
+                if absent:  # it was about to come back: nobody is to wait for what it would have said
+                    self._tell_gone(member, final=True)
             self.actions += [
                 Tell(member.name, {"do": "stop"}) for member in self._workers() if member.alive and not member.stopped
             ]
@@ -311,9 +319,7 @@ class Fleet:
 
     def tick(self, now_s: float) -> None:
         """Do what is due: restarts, deadlines, and the end of those that give no sign of life."""
-        if now_s - self._ticked_s > SLEPT_S:
-            self._forgive(now_s - self._ticked_s)
-        self._ticked_s = now_s
+        self._wake(now_s)
         for member in self.members.values():
             if member.due_s is not None and now_s >= member.due_s:
                 self._start(member, now_s)
@@ -342,6 +348,12 @@ class Fleet:
             for member in self.members.values():
                 if member.alive and member.terminated_s is None:
                     self._terminate(member, now_s)
+
+    def _wake(self, now_s: float) -> None:
+        """Take note of the time before anything is measured from it."""
+        if now_s - self._ticked_s > SLEPT_S:
+            self._forgive(now_s - self._ticked_s)
+        self._ticked_s = now_s
 
     def _forgive(self, slept_s: float) -> None:
         # We were stopped, or the machine slept: what the processes have said meanwhile has yet to be read.

@@ -26,7 +26,7 @@ class Wall:
 
     If it followed, no timer would be made and nothing would grow old until the clock had come to where it was, since
     the time of a node never goes back. `shift_ns` is what it is ahead since then; setting the clock forward takes up
-    that first. Beyond that it is followed forward: what was received before is then old, and those who trade on it
+    that first. Beyond that it is followed forward: what was received before is then old, and those who act on it
     refuse to.
     """
 

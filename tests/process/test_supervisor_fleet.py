@@ -497,3 +497,25 @@ def test_a_run_comes_to_its_end_whatever_happens(events, then, policy):
     made.pass_time(30)
     assert made.fleet.phase is Phase.OVER
     assert made.living == {}
+
+
+def test_nobody_waits_for_a_process_that_was_about_to_come_back_when_the_run_is_stopped():
+    made = world("a", "b", sources=("a",)).begin()
+    made.end("b", -9)
+    made.settle()
+    made.told.clear()
+    made.fleet.stop(made.now_s)
+    made.settle()
+    assert next(command for name, command in made.told if name == "a") == "gone"
+    made.pass_time(1)
+    assert made.fleet.phase is Phase.OVER
+
+
+def test_a_sleep_just_before_the_stop_does_not_make_the_stop_wait_for_it():
+    made = world(HUBS, "a", sources=("a",)).begin()
+    made.broken.add(HUBS)
+    made.now_s += 500
+    made.fleet.stop(made.now_s)
+    made.settle()
+    made.pass_time(30)
+    assert made.fleet.phase is Phase.OVER

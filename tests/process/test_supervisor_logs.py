@@ -165,7 +165,7 @@ def test_lines_are_cut_wherever_the_bytes_were():
         lines.feed(b"x" * 21)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"3", b"null", b"\xff", b"[" * 50_000])
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"3", b"null", b"\xff", b"[" * 5_000])
 def test_what_is_no_object_is_malformed(text):
     with pytest.raises(Malformed):
         decode(text)
