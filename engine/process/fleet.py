@@ -230,7 +230,10 @@ class Fleet:
     # --- orders -----------------------------------------------------------------------------------------------
 
     def restart(self, name: str, now_s: float) -> None:
-        """Start a process anew because a person asks; one that was given up gets all its tries back."""
+        """Start a process anew because a person asks, with all its tries back.
+
+        One that was given up is refused before it comes to this: its peers have taken its ports for ended.
+        """
         self._wake(now_s)
         member = self.members[name]
         member.starts_s = []
